@@ -1,0 +1,1 @@
+//! MIMI content (draft-ietf-mimi-content): the body of what people write.

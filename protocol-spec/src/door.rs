@@ -1,0 +1,114 @@
+//! Doors: what a joiner finds at a relay, or at a member, while everybody sleeps.
+
+use minicbor::{Decode, Encode};
+
+use crate::{
+    frame::{CommitFrame, NodeSignature},
+    id::{GroupId, NodeId, OpId},
+    op::SignedOp,
+    time::Day,
+};
+
+/// The network a node belongs to, with the secrets a new member needs to speak in it.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct NetworkKeys {
+    /// The node that began it.
+    #[n(0)]
+    pub network: NodeId,
+    /// Day of `secret`.
+    #[n(1)]
+    pub day: Day,
+    /// The network secret of `day`; later days follow from it, earlier ones do not.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub secret: [u8; 32],
+    /// The control secret, constant within the network.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub control: [u8; 32],
+}
+
+impl std::fmt::Debug for NetworkKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetworkKeys").field("network", &self.network).finish_non_exhaustive()
+    }
+}
+
+/// The sealed body of a door.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct DoorBody {
+    /// The group.
+    #[n(0)]
+    pub group: GroupId,
+    /// The node the joiner builds on.
+    #[n(1)]
+    pub node: NodeId,
+    /// MLSMessage of the node's GroupInfo, ratchet tree and external public key inside.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub group_info: Vec<u8>,
+    /// The last certified node, or the first of the group: the root of the joiner's commit DAG.
+    #[n(3)]
+    pub base: NodeId,
+    /// MLSMessage of the base's GroupInfo with its tree; empty when `base` is `node`.
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub base_info: Vec<u8>,
+    /// Commits from `base` to `node` and their rivals, parents first.
+    #[n(5)]
+    pub frames: Vec<CommitFrame>,
+    /// Ops from Genesis on, causes first.
+    #[n(6)]
+    pub ops: Vec<SignedOp>,
+    /// Signatures since `base`.
+    #[n(7)]
+    pub signatures: Vec<NodeSignature>,
+    /// The network of `node`.
+    #[n(8)]
+    pub keys: NetworkKeys,
+}
+
+/// Why an invite admits nobody any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum ClosedReason {
+    /// Every use is taken.
+    #[n(0)]
+    Exhausted,
+    /// Past its expiry.
+    #[n(1)]
+    Expired,
+    /// Revoked, or voided by a removal or the Shield.
+    #[n(2)]
+    Revoked,
+}
+
+/// What an invite's HPKE key opens.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub enum DoorWrapper {
+    /// Where the body lies and its key.
+    #[n(0)]
+    Open {
+        /// The Invite op.
+        #[n(0)]
+        invite: OpId,
+        /// Opens the body.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        body_key: [u8; 32],
+        /// The body's slot at this relay.
+        #[n(2)]
+        body_slot: crate::id::SlotId,
+    },
+    /// Nobody may come in by this invite.
+    #[n(1)]
+    Closed {
+        /// The reason.
+        #[n(0)]
+        reason: ClosedReason,
+    },
+}
+
+impl std::fmt::Debug for DoorWrapper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Open { .. } => f.write_str("Open(…)"),
+            Self::Closed { reason } => f.debug_struct("Closed").field("reason", reason).finish(),
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Every bound of the protocol, in one place. A limit is checked before anything is allocated for it.
+
+/// The small frame: bytes on the wire, sealed and padded.
+pub const FRAME_SMALL: usize = 4_096;
+/// The large frame.
+pub const FRAME_LARGE: usize = 16_384;
+/// Nonce (24), authentication tag (16) and length (4) of a sealed frame.
+pub const FRAME_OVERHEAD: usize = 44;
+/// The longest packet that fits one frame.
+pub const PACKET_MAX: usize = FRAME_LARGE - FRAME_OVERHEAD;
+/// Payload bytes of one part of a larger object; leaves room for the part's own header.
+pub const PART_BYTES: usize = PACKET_MAX - 128;
+/// Parts of one object: 4 MiB.
+pub const PARTS_MAX: usize = 260;
+/// The largest object that travels in parts.
+pub const OBJECT_MAX: usize = PARTS_MAX * PART_BYTES;
+/// Nesting of CBOR.
+pub const CBOR_DEPTH: usize = 16;
+/// One policy op.
+pub const OP_MAX: usize = 32 * 1024;
+/// Ops named in one `prev`.
+pub const OP_PREV_MAX: usize = 32;
+/// A text that a person wrote: what `message.send` accepts, in bytes of UTF-8.
+pub const TEXT_MAX: usize = 64 * 1024;
+/// One signed envelope.
+pub const ENVELOPE_MAX: usize = 96 * 1024;
+/// Causal parents of an envelope.
+pub const ENVELOPE_PARENTS_MAX: usize = 4;
+/// Envelope ids in one acknowledgement.
+pub const ACK_IDS_MAX: usize = 256;
+/// A name of a person or a group, in characters after normalisation.
+pub const NAME_CHARS_MAX: usize = 64;
+/// A name in bytes.
+pub const NAME_BYTES_MAX: usize = 256;
+/// A charter, in bytes.
+pub const CHARTER_MAX: usize = 16 * 1024;
+/// A reason or an introduction, in bytes.
+pub const REASON_MAX: usize = 2 * 1024;
+/// A content note, in characters.
+pub const CONTENT_NOTE_CHARS_MAX: usize = 64;
+/// Relays of a group.
+pub const RELAYS_MAX: usize = 3;
+/// An address, in bytes.
+pub const ADDRESS_MAX: usize = 256;
+/// Bootstrap addresses of a link.
+pub const BOOTSTRAP_MAX: usize = 4;
+/// Uses of an invite.
+pub const INVITE_USES_MAX: u32 = 1_000;
+/// Members of a group.
+pub const MEMBERS_MAX: usize = 10_000;
+/// A sealed card, in bytes.
+pub const CARD_BYTES: usize = 1_024;
+/// Addresses of a card.
+pub const CARD_ADDRESSES_MAX: usize = 3;
+/// A DHT record's value.
+pub const RECORD_MAX: usize = 1_400;
+/// A body of a slot.
+pub const SLOT_BODY_MAX: usize = 1024 * 1024;
+/// Bodies that a slot keeps.
+pub const SLOT_KEEPS: usize = 4;
+/// One length-prefixed frame between a member and a relay.
+pub const MAILBOX_FRAME_MAX: usize = SLOT_KEEPS * SLOT_BODY_MAX + 64 * 1024;
+/// Blobs in one answer to GET.
+pub const GET_MAX: usize = 64;
+/// One length-prefixed frame between two members.
+pub const SYNC_FRAME_MAX: usize = 1024 * 1024 + 64 * 1024;
+/// An invite link, in characters.
+pub const LINK_MAX: usize = 4_096;
+/// One child per device and parent; class 2 and 3 nodes of one persona since the last certificate.
+pub const LIGHT_NODES_MAX: usize = 8;

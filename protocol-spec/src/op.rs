@@ -1,0 +1,318 @@
+//! Ops: the signed statements of the policy log. They say what the group decided; commits only realise it.
+
+use minicbor::{Decode, Encode};
+
+use crate::{
+    cbor::{self, DecodeError},
+    id::{DeviceId, GroupId, NodeId, OpId, PersonaId, hash},
+    limits::{self, OP_MAX},
+    time::Minute,
+};
+
+/// What an Ed25519 signature over an op covers: this label, then the content's encoding.
+pub const OP_LABEL: &[u8] = b"hearth op/1";
+/// What the invite key signs in a Join: this label, group, persona, device, invite, slot.
+pub const JOIN_LABEL: &[u8] = b"hearth join/1";
+
+/// Standing in a group, highest first. Invites confer at most [`Role::Member`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Role {
+    /// Invites, admits, removes, commits.
+    #[n(0)]
+    Facilitator,
+    /// Moderates content and meetings.
+    #[n(1)]
+    Cofacilitator,
+    /// Takes part.
+    #[n(2)]
+    Member,
+    /// Takes part within the newcomer's limits.
+    #[n(3)]
+    Newcomer,
+    /// Reads.
+    #[n(4)]
+    Reader,
+}
+
+/// How people come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum JoinMode {
+    /// Whoever holds a link with a free use joins at once.
+    #[n(0)]
+    Open,
+    /// A facilitator admits.
+    #[n(1)]
+    Knock,
+}
+
+/// What a group was made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Template {
+    /// Recovery.
+    #[n(0)]
+    Recovery,
+    /// Chronic or rare illness.
+    #[n(1)]
+    Illness,
+    /// Caregivers.
+    #[n(2)]
+    Caregivers,
+    /// Grief.
+    #[n(3)]
+    Grief,
+    /// Open circle.
+    #[n(4)]
+    Open,
+}
+
+/// The statement itself.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum OpBody {
+    /// Begins the group. Its author is the first facilitator; `group` and `prev` of the op are empty.
+    #[n(0)]
+    Genesis {
+        /// Name of the group.
+        #[n(0)]
+        name: String,
+        /// First charter.
+        #[n(1)]
+        charter: String,
+        /// Template, if one was chosen.
+        #[n(2)]
+        template: Option<Template>,
+        /// How people come in.
+        #[n(3)]
+        join: JoinMode,
+        /// History window for newcomers, in days.
+        #[n(4)]
+        history_days: u16,
+        /// MLS ciphersuite code point.
+        #[n(5)]
+        suite: u16,
+        /// Relays, at most three: multiaddrs ending in `/p2p/…`.
+        #[n(6)]
+        relays: Vec<String>,
+        /// The founder's name.
+        #[n(7)]
+        founder: String,
+        /// Makes equal groups distinct.
+        #[cbor(n(8), with = "minicbor::bytes")]
+        salt: [u8; 16],
+    },
+    /// A facilitator admits a persona by its KeyPackage.
+    #[n(1)]
+    Add {
+        /// Who.
+        #[n(0)]
+        subject: PersonaId,
+        /// Their name.
+        #[n(1)]
+        name: String,
+        /// At most member.
+        #[n(2)]
+        role: Role,
+        /// MLS KeyPackage.
+        #[cbor(n(3), with = "minicbor::bytes")]
+        key_package: Vec<u8>,
+    },
+    /// Opens an invite. Both keys come from the link's secret.
+    #[n(2)]
+    Invite {
+        /// Ed25519 key that signs Joins.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        join_pk: [u8; 32],
+        /// X25519 key that opens the door's wrapper.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        door_pk: [u8; 32],
+        /// Slots 0 to `uses - 1`.
+        #[n(2)]
+        uses: u32,
+        /// At most member.
+        #[n(3)]
+        role: Role,
+        /// No Join at or after this minute.
+        #[n(4)]
+        expires: Minute,
+        /// How it admits.
+        #[n(5)]
+        mode: JoinMode,
+    },
+    /// Closes an invite.
+    #[n(3)]
+    InviteRevoke {
+        /// The Invite op.
+        #[n(0)]
+        invite: OpId,
+    },
+    /// A joiner takes a slot of an open invite; carried in the AAD of its external commit.
+    #[n(4)]
+    Join {
+        /// The Invite op.
+        #[n(0)]
+        invite: OpId,
+        /// The use it takes.
+        #[n(1)]
+        slot: u32,
+        /// The joiner's name.
+        #[n(2)]
+        name: String,
+        /// Ed25519 by the invite key: see [`join_message`].
+        #[cbor(n(3), with = "minicbor::bytes")]
+        invite_sig: [u8; 64],
+    },
+    /// A member whose state is gone asks to be swapped in again.
+    #[n(5)]
+    RejoinRequest {
+        /// Fresh MLS KeyPackage of the same persona.
+        #[cbor(n(0), with = "minicbor::bytes")]
+        key_package: Vec<u8>,
+    },
+    /// Takes a persona out.
+    #[n(6)]
+    Remove {
+        /// Who.
+        #[n(0)]
+        subject: PersonaId,
+        /// Shown to every member.
+        #[n(1)]
+        reason: String,
+        /// The target's last accepted envelope per device: later ones are never re-shared.
+        #[n(2)]
+        last: Vec<LastSeen>,
+    },
+    /// The author leaves.
+    #[n(7)]
+    Leave,
+    /// Changes a role.
+    #[n(8)]
+    SetRole {
+        /// Whose.
+        #[n(0)]
+        subject: PersonaId,
+        /// The new role.
+        #[n(1)]
+        role: Role,
+    },
+    /// Changes settings; `None` leaves a field as it is.
+    #[n(9)]
+    SetPolicy {
+        /// Charter.
+        #[n(0)]
+        charter: Option<String>,
+        /// History window in days.
+        #[n(1)]
+        history_days: Option<u16>,
+        /// Seconds between two posts of one member.
+        #[n(2)]
+        slow_mode_s: Option<u32>,
+        /// Newcomers read only, invites void, links and images off.
+        #[n(3)]
+        shield: Option<bool>,
+        /// Relays.
+        #[n(4)]
+        relays: Option<Vec<String>>,
+        /// Names offered first for promotion or Recover.
+        #[n(5)]
+        successors: Option<Vec<PersonaId>>,
+    },
+}
+
+/// One device's last envelope as a Remove saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LastSeen {
+    /// The device.
+    #[n(0)]
+    pub device: DeviceId,
+    /// Its sequence number.
+    #[n(1)]
+    pub seq: u64,
+    /// Its hash.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub hash: [u8; 32],
+}
+
+/// What an op's signature covers.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct OpContent {
+    /// The group; all zero in Genesis.
+    #[n(0)]
+    pub group: GroupId,
+    /// The heads the author knew, sorted, at most [`limits::OP_PREV_MAX`]; empty in Genesis.
+    #[n(1)]
+    pub prev: Vec<OpId>,
+    /// One more than the greatest of `prev`; 0 in Genesis.
+    #[n(2)]
+    pub lamport: u64,
+    /// The author, whose key signs.
+    #[n(3)]
+    pub persona: PersonaId,
+    /// The device it was written on.
+    #[n(4)]
+    pub device: DeviceId,
+    /// The author's tip; all zero in Genesis.
+    #[n(5)]
+    pub at_node: NodeId,
+    /// The statement.
+    #[n(6)]
+    pub body: OpBody,
+}
+
+/// An op as it travels: the exact bytes that were signed, and the signature.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct SignedOp {
+    /// Encoding of [`OpContent`].
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub content: Vec<u8>,
+    /// Ed25519 by `persona` over [`OP_LABEL`] and `content`.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub sig: [u8; 64],
+}
+
+impl SignedOp {
+    /// Its id: SHA-256 of the whole encoding.
+    #[must_use]
+    pub fn id(&self) -> OpId {
+        OpId(hash(&[&cbor::to_vec(self)]))
+    }
+
+    /// The content, checked for shape and limits; signature and right are the policy log's to check.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn open(&self) -> Result<OpContent, DecodeError> {
+        let content: OpContent = cbor::from_slice(&self.content, OP_MAX)?;
+        let genesis = matches!(content.body, OpBody::Genesis { .. });
+        let sorted = content.prev.windows(2).all(|w| w[0] < w[1]);
+        let sized = content.prev.len() <= limits::OP_PREV_MAX && genesis == content.prev.is_empty();
+        if sorted && sized && body_within_limits(&content.body) { Ok(content) } else { Err(DecodeError::Shape) }
+    }
+}
+
+/// The bytes the invite key signs in a Join.
+#[must_use]
+pub fn join_message(group: &GroupId, persona: &PersonaId, device: &DeviceId, invite: &OpId, slot: u32) -> Vec<u8> {
+    [JOIN_LABEL, &group.0, &persona.0, &device.0, &invite.0, &slot.to_be_bytes()].concat()
+}
+
+fn body_within_limits(body: &OpBody) -> bool {
+    let name_ok = |s: &str| !s.is_empty() && s.len() <= limits::NAME_BYTES_MAX && s.chars().count() <= limits::NAME_CHARS_MAX;
+    let relays_ok = |r: &[String]| r.len() <= limits::RELAYS_MAX && r.iter().all(|a| a.len() <= limits::ADDRESS_MAX);
+    match body {
+        OpBody::Genesis { name, charter, relays, founder, .. } => {
+            name_ok(name) && name_ok(founder) && charter.len() <= limits::CHARTER_MAX && relays_ok(relays)
+        }
+        OpBody::Add { name, role, .. } => name_ok(name) && *role >= Role::Member,
+        OpBody::Invite { uses, role, .. } => (1..=limits::INVITE_USES_MAX).contains(uses) && *role >= Role::Member,
+        OpBody::Join { name, slot, .. } => name_ok(name) && *slot < limits::INVITE_USES_MAX,
+        OpBody::Remove { reason, last, .. } => reason.len() <= limits::REASON_MAX && last.len() <= 16,
+        OpBody::SetPolicy { charter, relays, successors, .. } => {
+            charter.as_ref().is_none_or(|c| c.len() <= limits::CHARTER_MAX)
+                && relays.as_deref().is_none_or(relays_ok)
+                && successors.as_ref().is_none_or(|s| s.len() <= 8)
+        }
+        OpBody::InviteRevoke { .. } | OpBody::RejoinRequest { .. } | OpBody::Leave | OpBody::SetRole { .. } => true,
+    }
+}
