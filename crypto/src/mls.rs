@@ -204,7 +204,12 @@ pub trait MlsNode: Sized {
     ///
     /// # Errors
     /// [`MlsError::NoSecrets`], [`MlsError::Invalid`] for a KeyPackage that does not check.
-    fn commit(&self, device: &DeviceKeys, plan: &CommitPlan, rng: &mut dyn CryptoRng) -> Result<OwnCommit<Self>, MlsError>;
+    fn commit(
+        &self,
+        device: &DeviceKeys,
+        plan: &CommitPlan,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<OwnCommit<Self>, MlsError>;
     /// Encrypts; advances the own ratchet.
     ///
     /// # Errors
@@ -244,7 +249,13 @@ pub trait Mls {
     ///
     /// # Errors
     /// [`MlsError::Library`].
-    fn create(&self, device: &DeviceKeys, mls_group_id: &[u8; 32], suite: Suite, binding: &Binding) -> Result<Self::Node, MlsError>;
+    fn create(
+        &self,
+        device: &DeviceKeys,
+        mls_group_id: &[u8; 32],
+        suite: Suite,
+        binding: &Binding,
+    ) -> Result<Self::Node, MlsError>;
     /// A node from its rows.
     ///
     /// # Errors
@@ -259,7 +270,12 @@ pub trait Mls {
     ///
     /// # Errors
     /// [`MlsError::Invalid`].
-    fn join_external(&self, device: &DeviceKeys, group_info: &[u8], aad: &[u8]) -> Result<(Vec<u8>, Self::Node), MlsError>;
+    fn join_external(
+        &self,
+        device: &DeviceKeys,
+        group_info: &[u8],
+        aad: &[u8],
+    ) -> Result<(Vec<u8>, Self::Node), MlsError>;
     /// A KeyPackage of this device, and the rows of its private part.
     ///
     /// # Errors

@@ -22,6 +22,7 @@
 
 pub mod card;
 pub mod cbor;
+pub mod content;
 pub mod door;
 pub mod envelope;
 pub mod frame;
@@ -33,4 +34,3 @@ pub mod op;
 pub mod packet;
 pub mod sync;
 pub mod time;
-pub mod content;

@@ -298,7 +298,8 @@ pub fn join_message(group: &GroupId, persona: &PersonaId, device: &DeviceId, inv
 }
 
 fn body_within_limits(body: &OpBody) -> bool {
-    let name_ok = |s: &str| !s.is_empty() && s.len() <= limits::NAME_BYTES_MAX && s.chars().count() <= limits::NAME_CHARS_MAX;
+    let name_ok =
+        |s: &str| !s.is_empty() && s.len() <= limits::NAME_BYTES_MAX && s.chars().count() <= limits::NAME_CHARS_MAX;
     let relays_ok = |r: &[String]| r.len() <= limits::RELAYS_MAX && r.iter().all(|a| a.len() <= limits::ADDRESS_MAX);
     match body {
         OpBody::Genesis { name, charter, relays, founder, .. } => {
