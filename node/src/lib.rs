@@ -1,1 +1,6 @@
-//! (being written)
+//! Hearth without a window: the engine and everything around it that touches disk, time and network.
+
+pub mod app;
+pub mod builder;
+pub mod engine;
+pub mod store;

@@ -1,0 +1,52 @@
+//! Notices: what happened by itself, as the program interface's `event` notifications.
+
+use hearth_protocol::id::{GroupId, MessageId, PersonaId};
+use serde::Serialize;
+
+use super::{Delivery, GroupState, MessageRow, RelayState};
+
+/// Something happened, and is on disk. The serde form is the notification's `params`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "type")]
+#[allow(missing_docs, reason = "each variant and field is documented in the program interface it mirrors")]
+pub enum Notice {
+    #[serde(rename = "message.new")]
+    MessageNew {
+        group: GroupId,
+        #[serde(flatten)]
+        row: MessageRow,
+    },
+    #[serde(rename = "message.changed")]
+    MessageChanged {
+        group: GroupId,
+        #[serde(flatten)]
+        row: MessageRow,
+    },
+    #[serde(rename = "message.delivery")]
+    MessageDelivery {
+        group: GroupId,
+        message: MessageId,
+        state: Delivery,
+        relays: usize,
+        members_reached: usize,
+        members_total: usize,
+    },
+    #[serde(rename = "group.joined")]
+    GroupJoined { group: GroupId, persona: PersonaId },
+    #[serde(rename = "group.changed")]
+    GroupChanged { group: GroupId },
+    #[serde(rename = "group.waiting")]
+    GroupWaiting { group: GroupId },
+    #[serde(rename = "group.removed")]
+    GroupRemoved { group: GroupId, state: GroupState },
+    #[serde(rename = "member.changed")]
+    MemberChanged { group: GroupId, persona: PersonaId },
+    #[serde(rename = "network.changed")]
+    NetworkChanged { group: Option<GroupId>, peers: usize, relays: Vec<(String, RelayState)> },
+    #[serde(rename = "gap.found")]
+    GapFound { group: GroupId, persona: PersonaId, missing: u64 },
+    #[serde(rename = "fork.resolved")]
+    ForkResolved { group: GroupId },
+    #[serde(rename = "warning")]
+    Warning { text: &'static str },
+}
