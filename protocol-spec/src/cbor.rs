@@ -4,6 +4,10 @@ use minicbor::{Decode, Decoder, Encode, data::Type};
 
 use crate::limits::CBOR_DEPTH;
 
+mod deterministic;
+
+pub use deterministic::check_deterministic;
+
 /// Why bytes were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

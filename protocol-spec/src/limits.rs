@@ -24,6 +24,28 @@ pub const OP_PREV_MAX: usize = 32;
 pub const TEXT_MAX: usize = 64 * 1024;
 /// One signed envelope.
 pub const ENVELOPE_MAX: usize = 96 * 1024;
+/// One MIMI content; an envelope adds its own fields.
+pub const CONTENT_MAX: usize = ENVELOPE_MAX - 1_024;
+/// Parts of one content, nested ones included.
+pub const CONTENT_PARTS_MAX: usize = 64;
+/// Multi parts inside one another.
+pub const CONTENT_PART_DEPTH: usize = 4;
+/// Extensions of one content.
+pub const EXTENSIONS_MAX: usize = 32;
+/// The name of an extension, in bytes.
+pub const EXTENSION_NAME_MAX: usize = 255;
+/// The encoded value of an extension.
+pub const EXTENSION_VALUE_MAX: usize = 4_096;
+/// A topic id.
+pub const TOPIC_ID_MAX: usize = 64;
+/// A language list, in bytes.
+pub const LANGUAGE_MAX: usize = 64;
+/// A media type with its parameters, in bytes.
+pub const CONTENT_TYPE_MAX: usize = 256;
+/// URL, description or file name of an external part, in bytes.
+pub const EXTERNAL_TEXT_MAX: usize = 2 * 1024;
+/// Key, nonce, associated data or hash of an external part.
+pub const EXTERNAL_BYTES_MAX: usize = 256;
 /// Causal parents of an envelope.
 pub const ENVELOPE_PARENTS_MAX: usize = 4;
 /// Envelope ids in one acknowledgement.
