@@ -3,8 +3,9 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    id::{DeviceId, NodeId, PersonaId, hash},
-    limits::{ADDRESS_MAX, CARD_ADDRESSES_MAX},
+    cbor::{self, DecodeError, Wire},
+    id::{DeviceId, GroupId, NodeId, PersonaId, hash},
+    limits::{ADDRESS_MAX, CARD_ADDRESSES_MAX, CARD_BYTES, PEER_ID_MAX, RECORD_MAX},
     time::{Minute, Timestamp},
 };
 
@@ -47,11 +48,11 @@ pub struct CardContent {
     pub expires: Minute,
 }
 
-impl CardContent {
-    /// Whether counts and lengths are within the limits.
-    #[must_use]
-    pub fn within_limits(&self) -> bool {
-        self.peer.len() <= 64
+impl Wire for CardContent {
+    const MAX: usize = CARD_BYTES;
+
+    fn within_limits(&self) -> bool {
+        self.peer.len() <= PEER_ID_MAX
             && self.addresses.len() <= CARD_ADDRESSES_MAX
             && self.addresses.iter().all(|a| a.len() <= ADDRESS_MAX)
     }
@@ -66,6 +67,30 @@ pub struct SignedCard {
     /// Ed25519 by `device`.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub sig: [u8; 64],
+}
+
+impl Wire for SignedCard {
+    const MAX: usize = CARD_BYTES;
+
+    fn within_limits(&self) -> bool {
+        self.content.len() <= CARD_BYTES
+    }
+}
+
+impl SignedCard {
+    /// The content, checked for shape and limits, not yet for signature or time.
+    ///
+    /// # Errors
+    /// [`DecodeError`].
+    pub fn open(&self) -> Result<CardContent, DecodeError> {
+        cbor::read(&self.content)
+    }
+}
+
+/// The bytes that a card's device signs.
+#[must_use]
+pub fn card_message(group: &GroupId, content: &[u8]) -> Vec<u8> {
+    [CARD_LABEL, &group.0, content].concat()
 }
 
 /// A self-certifying DHT value. Key: [`record_key`]. A storing node checks everything and learns nothing.
@@ -83,6 +108,14 @@ pub struct Record {
     /// The card, sealed and padded to [`crate::limits::CARD_BYTES`].
     #[cbor(n(3), with = "minicbor::bytes")]
     pub sealed: Vec<u8>,
+}
+
+impl Wire for Record {
+    const MAX: usize = RECORD_MAX;
+
+    fn within_limits(&self) -> bool {
+        self.sealed.len() == CARD_BYTES
+    }
 }
 
 /// Where a record lies: SHA-256 of its public key.

@@ -24,6 +24,9 @@ pub enum DecodeError {
     /// Well-formed, but not a value of the expected type.
     #[error("not of the expected shape")]
     Shape,
+    /// Of the type, with a count or a length beyond its limit.
+    #[error("beyond a limit")]
+    Limit,
     /// A value of the type, in another than the one deterministic encoding.
     #[error("not in deterministic encoding")]
     NotDeterministic,
@@ -53,6 +56,43 @@ where
     check_shape(bytes)?;
     let value: T = minicbor::decode(bytes).map_err(|_| DecodeError::Shape)?;
     if to_vec(&value) == bytes { Ok(value) } else { Err(DecodeError::NotDeterministic) }
+}
+
+/// A type that travels by itself: how long it may be, and what must hold of its fields beside their shape.
+pub trait Wire: Encode<()> + for<'b> Decode<'b, ()> {
+    /// Bytes of the longest encoding.
+    const MAX: usize;
+
+    /// Whether counts and lengths are within the limits.
+    fn within_limits(&self) -> bool;
+}
+
+/// The way in for whatever others sent: [`from_slice`] with the type's own bound, then its limits.
+///
+/// # Errors
+/// [`DecodeError`]; [`DecodeError::Limit`] when a count or a length is beyond its limit.
+pub fn read<T: Wire>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let value: T = from_slice(bytes, T::MAX)?;
+    if value.within_limits() { Ok(value) } else { Err(DecodeError::Limit) }
+}
+
+/// A value as it goes over a stream: its length in four big-endian bytes, then its encoding.
+#[must_use]
+pub fn frame<T: Wire>(value: &T) -> Vec<u8> {
+    let bytes = to_vec(value);
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    [length.to_be_bytes().as_slice(), &bytes].concat()
+}
+
+/// The length that a frame's first four bytes announce, before anything is allocated for it.
+///
+/// # Errors
+/// [`DecodeError::TooLong`] beyond `limit`: the stream is closed, nothing more is read from it.
+pub fn frame_length(prefix: [u8; 4], limit: usize) -> Result<usize, DecodeError> {
+    match usize::try_from(u32::from_be_bytes(prefix)) {
+        Ok(length) if length <= limit => Ok(length),
+        _ => Err(DecodeError::TooLong { limit }),
+    }
 }
 
 /// Walks the tokens once, without recursion: one item, definite lengths, at most

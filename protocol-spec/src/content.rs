@@ -242,6 +242,14 @@ pub fn message_id(sender_uri: &str, room_uri: &str, encoded: &[u8], salt: &[u8; 
     MessageId(id)
 }
 
+impl cbor::Wire for Content {
+    const MAX: usize = CONTENT_MAX;
+
+    fn within_limits(&self) -> bool {
+        true
+    }
+}
+
 impl<C> Encode<C> for Content {
     fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, ctx: &mut C) -> Result<(), encode::Error<W::Error>> {
         e.array(7)?.bytes(&self.salt)?.encode_with(self.replaces, ctx)?.bytes(&self.topic_id)?;

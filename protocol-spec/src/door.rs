@@ -1,10 +1,13 @@
 //! Doors: what a joiner finds at a relay, or at a member, while everybody sleeps.
 
 use minicbor::{Decode, Encode};
+use zeroize::Zeroize as _;
 
 use crate::{
+    cbor::Wire,
     frame::{CommitFrame, NodeSignature},
     id::{GroupId, NodeId, OpId},
+    limits::{DOOR_FRAMES_MAX, DOOR_MAX, DOOR_OPS_MAX, DOOR_SIGNATURES_MAX},
     op::SignedOp,
     time::Day,
 };
@@ -24,6 +27,13 @@ pub struct NetworkKeys {
     /// The control secret, constant within the network.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub control: [u8; 32],
+}
+
+impl Drop for NetworkKeys {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+        self.control.zeroize();
+    }
 }
 
 impl std::fmt::Debug for NetworkKeys {
@@ -64,6 +74,17 @@ pub struct DoorBody {
     pub keys: NetworkKeys,
 }
 
+impl Wire for DoorBody {
+    const MAX: usize = DOOR_MAX;
+
+    fn within_limits(&self) -> bool {
+        self.frames.len() <= DOOR_FRAMES_MAX
+            && self.signatures.len() <= DOOR_SIGNATURES_MAX
+            && (1..=DOOR_OPS_MAX).contains(&self.ops.len())
+            && self.ops.iter().all(Wire::within_limits)
+    }
+}
+
 /// Why an invite admits nobody any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
@@ -102,6 +123,22 @@ pub enum DoorWrapper {
         #[n(0)]
         reason: ClosedReason,
     },
+}
+
+impl Wire for DoorWrapper {
+    const MAX: usize = 256;
+
+    fn within_limits(&self) -> bool {
+        true
+    }
+}
+
+impl Drop for DoorWrapper {
+    fn drop(&mut self) {
+        if let Self::Open { body_key, .. } = self {
+            body_key.zeroize();
+        }
+    }
 }
 
 impl std::fmt::Debug for DoorWrapper {

@@ -3,9 +3,9 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    cbor::{self, DecodeError},
+    cbor::{self, DecodeError, Wire},
     id::{DeviceId, EnvelopeId, GroupId, NodeId, PersonaId, hash},
-    limits::{ENVELOPE_MAX, ENVELOPE_PARENTS_MAX},
+    limits::{ACK_IDS_MAX, CONTENT_MAX, ENVELOPE_MAX, ENVELOPE_PARENTS_MAX},
     time::Minute,
 };
 
@@ -55,6 +55,14 @@ pub struct SignedEnvelope {
     pub sig: [u8; 64],
 }
 
+impl Wire for SignedEnvelope {
+    const MAX: usize = ENVELOPE_MAX + 128;
+
+    fn within_limits(&self) -> bool {
+        self.content.len() <= ENVELOPE_MAX
+    }
+}
+
 impl SignedEnvelope {
     /// Its id: SHA-256 of the whole encoding.
     #[must_use]
@@ -71,7 +79,8 @@ impl SignedEnvelope {
         let sorted = content.parents.windows(2).all(|w| w[0] < w[1]);
         let first = content.seq == 1;
         let linked = first == (content.prev == EnvelopeId([0; 32]));
-        if content.v == 1 && content.seq > 0 && linked && sorted && content.parents.len() <= ENVELOPE_PARENTS_MAX {
+        let sized = content.parents.len() <= ENVELOPE_PARENTS_MAX && content.body.len() <= CONTENT_MAX;
+        if content.v == 1 && content.seq > 0 && linked && sorted && sized {
             Ok(content)
         } else {
             Err(DecodeError::Shape)
@@ -94,4 +103,15 @@ pub enum AppMessage {
     /// The sender's device has these on disk. A fact of delivery, never of reading.
     #[n(1)]
     Ack(#[n(0)] Vec<EnvelopeId>),
+}
+
+impl Wire for AppMessage {
+    const MAX: usize = SignedEnvelope::MAX + 16;
+
+    fn within_limits(&self) -> bool {
+        match self {
+            Self::Envelope(envelope) => envelope.within_limits(),
+            Self::Ack(ids) => (1..=ACK_IDS_MAX).contains(&ids.len()),
+        }
+    }
 }

@@ -3,10 +3,16 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    cbor,
-    id::{DeviceId, FrameId, NodeId, PersonaId, hash},
+    cbor::{self, Wire},
+    id::{DeviceId, FrameId, GroupId, NodeId, PersonaId, hash},
+    limits::OBJECT_MAX,
     op::SignedOp,
 };
+
+/// What a node's signature covers: this label, group id, node.
+pub const SIGNATURE_LABEL: &[u8] = b"hearth node signature/1";
+/// What a Nack covers: this label, group id, frame.
+pub const NACK_LABEL: &[u8] = b"hearth nack/1";
 
 /// A commit as sent. The MLS message is a PublicMessage: a member validates a rival branch without its secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -36,9 +42,15 @@ pub struct NodeSignature {
     /// Who signs.
     #[n(1)]
     pub persona: PersonaId,
-    /// Ed25519 by `persona` over `hearth node signature/1`, group id and node.
+    /// Ed25519 by `persona`: see [`signature_message`].
     #[cbor(n(2), with = "minicbor::bytes")]
     pub sig: [u8; 64],
+}
+
+/// The bytes that a signer of a node signs.
+#[must_use]
+pub fn signature_message(group: &GroupId, node: &NodeId) -> Vec<u8> {
+    [SIGNATURE_LABEL, &group.0, &node.0].concat()
 }
 
 /// A member's statement that it holds the parent and cannot open this frame.
@@ -50,9 +62,15 @@ pub struct Nack {
     /// Who says so.
     #[n(1)]
     pub persona: PersonaId,
-    /// Ed25519 by `persona` over `hearth nack/1`, group id and frame.
+    /// Ed25519 by `persona`: see [`nack_message`].
     #[cbor(n(2), with = "minicbor::bytes")]
     pub sig: [u8; 64],
+}
+
+/// The bytes that the signer of a Nack signs.
+#[must_use]
+pub fn nack_message(group: &GroupId, frame: &FrameId) -> Vec<u8> {
+    [NACK_LABEL, &group.0, &frame.0].concat()
 }
 
 /// A Welcome for one added device.
@@ -94,5 +112,26 @@ impl Control {
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
         hash(&[b"hearth control item/1", &cbor::to_vec(self)])
+    }
+}
+
+impl Wire for CommitFrame {
+    const MAX: usize = OBJECT_MAX;
+
+    fn within_limits(&self) -> bool {
+        !self.commit.is_empty()
+    }
+}
+
+impl Wire for Control {
+    const MAX: usize = OBJECT_MAX;
+
+    fn within_limits(&self) -> bool {
+        match self {
+            Self::Op(op) => op.within_limits(),
+            Self::Commit(frame) => frame.within_limits(),
+            Self::Welcome(frame) => !frame.welcome.is_empty(),
+            Self::Signature(_) | Self::Nack(_) => true,
+        }
     }
 }

@@ -19,6 +19,7 @@
 //! | [`card`] | rendezvous cards and the DHT record around them |
 //! | [`mailbox`] | the protocol between a member and a relay |
 //! | [`sync`] | the protocol between two members |
+//! | [`name`] | names of people and files, made safe to show |
 
 pub mod card;
 pub mod cbor;
@@ -30,6 +31,7 @@ pub mod id;
 pub mod limits;
 pub mod link;
 pub mod mailbox;
+pub mod name;
 pub mod op;
 pub mod packet;
 pub mod sync;

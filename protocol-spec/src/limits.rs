@@ -46,6 +46,8 @@ pub const CONTENT_TYPE_MAX: usize = 256;
 pub const EXTERNAL_TEXT_MAX: usize = 2 * 1024;
 /// Key, nonce, associated data or hash of an external part.
 pub const EXTERNAL_BYTES_MAX: usize = 256;
+/// Envelopes in one packet of shared history.
+pub const SHARED_ENVELOPES_MAX: usize = 256;
 /// Causal parents of an envelope.
 pub const ENVELOPE_PARENTS_MAX: usize = 4;
 /// Envelope ids in one acknowledgement.
@@ -54,6 +56,10 @@ pub const ACK_IDS_MAX: usize = 256;
 pub const NAME_CHARS_MAX: usize = 64;
 /// A name in bytes.
 pub const NAME_BYTES_MAX: usize = 256;
+/// What is looked at of a name before it is cleaned, in bytes.
+pub const NAME_INPUT_MAX: usize = 64 * 1024;
+/// The name of a received file, in characters.
+pub const FILE_NAME_CHARS_MAX: usize = 128;
 /// A charter, in bytes.
 pub const CHARTER_MAX: usize = 16 * 1024;
 /// A reason or an introduction, in bytes.
@@ -66,26 +72,48 @@ pub const RELAYS_MAX: usize = 3;
 pub const ADDRESS_MAX: usize = 256;
 /// Bootstrap addresses of a link.
 pub const BOOTSTRAP_MAX: usize = 4;
+/// Successors that a policy names.
+pub const SUCCESSORS_MAX: usize = 8;
+/// Devices that a Remove names.
+pub const LAST_SEEN_MAX: usize = 16;
 /// Uses of an invite.
 pub const INVITE_USES_MAX: u32 = 1_000;
 /// Members of a group.
 pub const MEMBERS_MAX: usize = 10_000;
 /// A sealed card, in bytes.
 pub const CARD_BYTES: usize = 1_024;
+/// A libp2p PeerId, in bytes.
+pub const PEER_ID_MAX: usize = 64;
 /// Addresses of a card.
 pub const CARD_ADDRESSES_MAX: usize = 3;
 /// A DHT record's value.
 pub const RECORD_MAX: usize = 1_400;
 /// A body of a slot.
 pub const SLOT_BODY_MAX: usize = 1024 * 1024;
+/// The sealed body of a door before padding: a slot's body less the seal.
+pub const DOOR_MAX: usize = SLOT_BODY_MAX - FRAME_OVERHEAD;
+/// Ops of one door.
+pub const DOOR_OPS_MAX: usize = 8_192;
+/// Commits of one door.
+pub const DOOR_FRAMES_MAX: usize = 2_048;
+/// Signatures of one door.
+pub const DOOR_SIGNATURES_MAX: usize = 8_192;
 /// Bodies that a slot keeps.
 pub const SLOT_KEEPS: usize = 4;
 /// One length-prefixed frame between a member and a relay.
 pub const MAILBOX_FRAME_MAX: usize = SLOT_KEEPS * SLOT_BODY_MAX + 64 * 1024;
+/// One request to a relay.
+pub const REQUEST_MAX: usize = SLOT_BODY_MAX + 4_096;
+/// Leading zero bits that a relay may ask for: seconds of work, not hours.
+pub const POW_BITS_MAX: u8 = 26;
 /// Blobs in one answer to GET.
 pub const GET_MAX: usize = 64;
 /// One length-prefixed frame between two members.
 pub const SYNC_FRAME_MAX: usize = 1024 * 1024 + 64 * 1024;
+/// Ids in one request of a sync.
+pub const SYNC_WANT_MAX: usize = 4_096;
+/// Packets in one answer of a sync.
+pub const SYNC_ITEMS_MAX: usize = 4_096;
 /// An invite link, in characters.
 pub const LINK_MAX: usize = 4_096;
 /// One child per device and parent; class 2 and 3 nodes of one persona since the last certificate.

@@ -6,8 +6,11 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    cbor,
+    cbor::{self, Wire},
     id::{QueueId, SlotId, hash},
+    limits::{
+        FRAME_LARGE, FRAME_SMALL, GET_MAX, MAILBOX_FRAME_MAX, POW_BITS_MAX, REQUEST_MAX, SLOT_BODY_MAX, SLOT_KEEPS,
+    },
 };
 
 /// libp2p protocol name.
@@ -27,6 +30,14 @@ pub struct Greeting {
     /// Leading zero bits asked of [`Action::Create`]'s proof of work.
     #[n(2)]
     pub pow_bits: u8,
+}
+
+impl Wire for Greeting {
+    const MAX: usize = 128;
+
+    fn within_limits(&self) -> bool {
+        self.pow_bits <= POW_BITS_MAX
+    }
 }
 
 /// A relay's key from its libp2p PeerId in text form.
@@ -154,6 +165,15 @@ pub struct Request {
     pub sig: [u8; 64],
 }
 
+/// Sizes of blobs and bodies are the relay's to refuse, with an answer: [`Refusal::Size`].
+impl Wire for Request {
+    const MAX: usize = REQUEST_MAX;
+
+    fn within_limits(&self) -> bool {
+        true
+    }
+}
+
 /// The bytes that a request's key signs.
 #[must_use]
 pub fn request_message(relay_key: &[u8; 32], nonce: &[u8; 32], action: &Action) -> Vec<u8> {
@@ -169,6 +189,12 @@ pub struct Blob {
     /// The bytes.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub bytes: Vec<u8>,
+}
+
+impl Blob {
+    fn sized(&self) -> bool {
+        self.seq > 0 && (self.bytes.len() == FRAME_SMALL || self.bytes.len() == FRAME_LARGE)
+    }
 }
 
 /// What the relay answers.
@@ -268,6 +294,23 @@ pub enum Frame {
         #[n(1)]
         blob: Blob,
     },
+}
+
+impl Wire for Frame {
+    const MAX: usize = MAILBOX_FRAME_MAX;
+
+    fn within_limits(&self) -> bool {
+        match self {
+            Self::Reply { answer: Answer::Blobs { blobs, .. }, .. } => {
+                blobs.len() <= GET_MAX && blobs.iter().all(Blob::sized) && blobs.is_sorted_by(|a, b| a.seq < b.seq)
+            }
+            Self::Reply { answer: Answer::Slot { bodies, .. }, .. } => {
+                bodies.len() <= SLOT_KEEPS && bodies.iter().all(|body| body.len() <= SLOT_BODY_MAX)
+            }
+            Self::Reply { .. } => true,
+            Self::Push { blob, .. } => blob.sized(),
+        }
+    }
 }
 
 /// Whether `pow` has `bits` leading zero bits for this queue at this relay, in this session.

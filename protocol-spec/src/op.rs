@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    cbor::{self, DecodeError},
+    cbor::{self, DecodeError, Wire},
     id::{DeviceId, GroupId, NodeId, OpId, PersonaId, hash},
     limits::{self, OP_MAX},
     time::Minute,
@@ -271,6 +271,14 @@ pub struct SignedOp {
     pub sig: [u8; 64],
 }
 
+impl Wire for SignedOp {
+    const MAX: usize = OP_MAX + 128;
+
+    fn within_limits(&self) -> bool {
+        self.content.len() <= OP_MAX
+    }
+}
+
 impl SignedOp {
     /// Its id: SHA-256 of the whole encoding.
     #[must_use]
@@ -287,8 +295,19 @@ impl SignedOp {
         let genesis = matches!(content.body, OpBody::Genesis { .. });
         let sorted = content.prev.windows(2).all(|w| w[0] < w[1]);
         let sized = content.prev.len() <= limits::OP_PREV_MAX && genesis == content.prev.is_empty();
-        if sorted && sized && body_within_limits(&content.body) { Ok(content) } else { Err(DecodeError::Shape) }
+        let placed = genesis == (content.lamport == 0) && genesis == (content.group == GroupId([0; 32]));
+        if sorted && sized && placed && body_within_limits(&content.body) {
+            Ok(content)
+        } else {
+            Err(DecodeError::Shape)
+        }
     }
+}
+
+/// The bytes an op's author signs.
+#[must_use]
+pub fn op_message(content: &[u8]) -> Vec<u8> {
+    [OP_LABEL, content].concat()
 }
 
 /// The bytes the invite key signs in a Join.
@@ -308,11 +327,13 @@ fn body_within_limits(body: &OpBody) -> bool {
         OpBody::Add { name, role, .. } => name_ok(name) && *role >= Role::Member,
         OpBody::Invite { uses, role, .. } => (1..=limits::INVITE_USES_MAX).contains(uses) && *role >= Role::Member,
         OpBody::Join { name, slot, .. } => name_ok(name) && *slot < limits::INVITE_USES_MAX,
-        OpBody::Remove { reason, last, .. } => reason.len() <= limits::REASON_MAX && last.len() <= 16,
+        OpBody::Remove { reason, last, .. } => {
+            reason.len() <= limits::REASON_MAX && last.len() <= limits::LAST_SEEN_MAX
+        }
         OpBody::SetPolicy { charter, relays, successors, .. } => {
             charter.as_ref().is_none_or(|c| c.len() <= limits::CHARTER_MAX)
                 && relays.as_deref().is_none_or(relays_ok)
-                && successors.as_ref().is_none_or(|s| s.len() <= 8)
+                && successors.as_ref().is_none_or(|s| s.len() <= limits::SUCCESSORS_MAX)
         }
         OpBody::InviteRevoke { .. } | OpBody::RejoinRequest { .. } | OpBody::Leave | OpBody::SetRole { .. } => true,
     }

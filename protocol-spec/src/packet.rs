@@ -2,7 +2,13 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::{frame::Control, id::NodeId};
+use crate::{
+    cbor::Wire,
+    envelope::SignedEnvelope,
+    frame::Control,
+    id::NodeId,
+    limits::{OBJECT_MAX, PART_BYTES, PARTS_MAX, SHARED_ENVELOPES_MAX},
+};
 
 /// The content of a frame, inside the outer seal.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -48,10 +54,33 @@ pub enum Packet {
     },
 }
 
-/// What a [`Packet::Shared`] holds: encodings of [`crate::envelope::SignedEnvelope`].
+/// What a [`Packet::Shared`] holds: signed envelopes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct SharedEnvelopes {
     /// The envelopes, oldest first.
     #[n(0)]
-    pub envelopes: Vec<crate::envelope::SignedEnvelope>,
+    pub envelopes: Vec<SignedEnvelope>,
+}
+
+impl Wire for Packet {
+    const MAX: usize = OBJECT_MAX;
+
+    fn within_limits(&self) -> bool {
+        match self {
+            Self::App { mls, .. } => !mls.is_empty(),
+            Self::Control(control) => control.within_limits(),
+            Self::Shared { sealed, .. } => !sealed.is_empty(),
+            Self::Part { index, count, bytes, .. } => {
+                index < count && usize::from(*count) <= PARTS_MAX && (1..=PART_BYTES).contains(&bytes.len())
+            }
+        }
+    }
+}
+
+impl Wire for SharedEnvelopes {
+    const MAX: usize = OBJECT_MAX;
+
+    fn within_limits(&self) -> bool {
+        self.envelopes.len() <= SHARED_ENVELOPES_MAX && self.envelopes.iter().all(Wire::within_limits)
+    }
 }

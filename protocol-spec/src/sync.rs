@@ -2,7 +2,11 @@
 
 use minicbor::{Decode, Encode, bytes::ByteVec};
 
-use crate::card::SignedCard;
+use crate::{
+    card::SignedCard,
+    cbor::Wire,
+    limits::{SYNC_FRAME_MAX, SYNC_ITEMS_MAX, SYNC_WANT_MAX},
+};
 
 /// libp2p protocol name.
 pub const SYNC_PROTOCOL: &str = "/hearth/sync/1";
@@ -62,4 +66,17 @@ pub enum SyncMessage {
         #[n(0)]
         set: SyncSet,
     },
+}
+
+impl Wire for SyncMessage {
+    const MAX: usize = SYNC_FRAME_MAX;
+
+    fn within_limits(&self) -> bool {
+        match self {
+            Self::Hello(card) => card.within_limits(),
+            Self::Want { ids, .. } => ids.len() <= SYNC_WANT_MAX && ids.iter().all(|id| id.len() == 32),
+            Self::Items { packets } => packets.len() <= SYNC_ITEMS_MAX,
+            Self::Reconcile { .. } | Self::Done { .. } => true,
+        }
+    }
 }

@@ -110,7 +110,7 @@ pub struct ExternalPart {
     pub content_hash: Vec<u8>,
     /// For people who cannot see it.
     pub description: String,
-    /// Suggested name of a file. Never a path: only its last component is used.
+    /// Suggested name of a file. Never a path: see [`crate::name::file`].
     pub filename: String,
 }
 
