@@ -1,11 +1,10 @@
 //! Making and verifying signed envelopes and cards. Chains (seq, prev) are the engine's to follow.
 
 use hearth_protocol::{
-    card::{CARD_LABEL, CardContent, SignedCard},
+    card::{CardContent, SignedCard, card_message},
     cbor::{self, DecodeError},
     envelope::{EnvelopeContent, SignedEnvelope, signed_message},
     id::{EnvelopeId, GroupId},
-    limits::CARD_BYTES,
 };
 
 use crate::persona::{DeviceKeys, verify};
@@ -57,7 +56,7 @@ pub fn check(group: &GroupId, signed: SignedEnvelope) -> Result<CheckedEnvelope,
 #[must_use]
 pub fn sign_card(keys: &DeviceKeys, group: &GroupId, content: &CardContent) -> SignedCard {
     let content = cbor::to_vec(content);
-    let sig = keys.sign_as_device(&[CARD_LABEL, &group.0, &content].concat());
+    let sig = keys.sign_as_device(&card_message(group, &content));
     SignedCard { content, sig }
 }
 
@@ -66,11 +65,8 @@ pub fn sign_card(keys: &DeviceKeys, group: &GroupId, content: &CardContent) -> S
 /// # Errors
 /// [`EnvelopeError`].
 pub fn check_card(group: &GroupId, card: &SignedCard) -> Result<CardContent, EnvelopeError> {
-    let content: CardContent = cbor::from_slice(&card.content, CARD_BYTES)?;
-    if !content.within_limits() {
-        return Err(DecodeError::Shape.into());
-    }
-    if !verify(&content.device.0, &[CARD_LABEL, &group.0, &card.content].concat(), &card.sig) {
+    let content = card.open()?;
+    if !verify(&content.device.0, &card_message(group, &card.content), &card.sig) {
         return Err(EnvelopeError::Signature);
     }
     Ok(content)
