@@ -1,7 +1,10 @@
 //! Hearth's pure core. No IO, no clock: time and randomness come in as arguments (OpenMLS takes its own entropy).
 
 pub mod envelope;
+pub mod hpke;
 pub mod mls;
+pub mod model;
+pub mod openmls_port;
 pub mod persona;
 pub mod schedule;
 pub mod seal;

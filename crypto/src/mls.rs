@@ -195,7 +195,8 @@ pub trait MlsNode: Sized {
     /// [`MlsError::NotForThisNode`], [`MlsError::Invalid`], [`MlsError::Forbidden`].
     fn check(&self, commit: &[u8]) -> Result<(CommitFacts, Self), MlsError>;
     /// Processes a commit with this node's secrets: as `check`, and the child has secrets too.
-    /// A commit that removes this member gives [`MlsError::NoSecrets`] (use `check`).
+    /// A commit that removes this member, or that this member's own leaf made elsewhere, gives
+    /// [`MlsError::NoSecrets`] (use `check`).
     ///
     /// # Errors
     /// As `check`, and [`MlsError::CannotOpen`] when only the secret part fails.

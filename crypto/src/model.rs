@@ -1,0 +1,4 @@
+//! A symbolic MLS.
+
+#[cfg(test)]
+pub(crate) mod suite;

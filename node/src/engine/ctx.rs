@@ -1,0 +1,76 @@
+//! What one call of `handle` works with: the time, the randomness, and the effects it collects.
+
+use std::time::Duration;
+
+use hearth_crypto::mls::Mls;
+use hearth_protocol::{
+    id::GroupId,
+    time::{Day, Timestamp},
+};
+use rand::CryptoRng;
+
+use super::{
+    Effects, EngineConfig,
+    lane::{LaneCommand, Ticket},
+};
+use crate::{
+    app::{Answer, CommandId, Event, Notice, Refusal},
+    store::{Bucket, Table, Write},
+};
+
+/// One call's surroundings.
+pub(crate) struct Ctx<'a, M: Mls> {
+    pub(crate) mls: &'a M,
+    pub(crate) now: Timestamp,
+    pub(crate) rng: &'a mut dyn CryptoRng,
+    pub(crate) fx: &'a mut Effects,
+    pub(crate) next_ticket: &'a mut u64,
+    pub(crate) config: &'a EngineConfig,
+    /// Where this process's commons can be reached.
+    pub(crate) commons: &'a [String],
+}
+
+impl<M: Mls> Ctx<'_, M> {
+    pub(crate) fn send(&mut self, command: LaneCommand) {
+        self.fx.send.push(command);
+    }
+
+    pub(crate) fn notice(&mut self, notice: Notice) {
+        self.fx.emit.push(Event::Notice(notice));
+    }
+
+    pub(crate) fn reply(&mut self, command: CommandId, result: Result<Answer, Refusal>) {
+        self.fx.emit.push(Event::Reply { command, result });
+    }
+
+    pub(crate) fn ticket(&mut self) -> Ticket {
+        *self.next_ticket += 1;
+        Ticket(*self.next_ticket)
+    }
+
+    /// Writes a row of a group, or deletes it.
+    pub(crate) fn write(&mut self, group: GroupId, table: Table, key: &[u8], value: Option<Vec<u8>>) {
+        let bucket = Bucket { group: Some(group), expires: None };
+        self.fx.persist.push(Write { bucket, table, key: [&group.0, key].concat(), value });
+    }
+
+    pub(crate) fn today(&self) -> Day {
+        self.now.day()
+    }
+
+    /// Asks for a tick at `at` at the latest.
+    pub(crate) fn wake_at(&mut self, at: Timestamp) {
+        let at = at.max(self.now);
+        self.fx.wake_at = Some(self.fx.wake_at.map_or(at, |w| w.min(at)));
+    }
+
+    pub(crate) fn in_(&self, delay: Duration) -> Timestamp {
+        self.now.plus_ms(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.rng.fill_bytes(&mut bytes);
+        bytes
+    }
+}
