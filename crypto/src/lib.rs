@@ -6,5 +6,6 @@ pub mod mls;
 pub mod model;
 pub mod openmls_port;
 pub mod persona;
+pub mod policy;
 pub mod schedule;
 pub mod seal;
