@@ -106,6 +106,12 @@ pub fn verify_credential(credential: &[u8], signature_key: &[u8]) -> Option<(Per
     verify(&credential.persona.0, &message, &credential.sig).then_some((credential.persona, device))
 }
 
+/// Signs with a derived key: DHT records.
+#[must_use]
+pub fn sign_with_seed(seed: &[u8; 32], message: &[u8]) -> [u8; 64] {
+    SigningKey::from_bytes(seed).sign(message).to_bytes()
+}
+
 /// Ed25519 verification, strict (no small-order keys, no malleable signatures).
 #[must_use]
 pub fn verify(public_key: &[u8; 32], message: &[u8], sig: &[u8; 64]) -> bool {

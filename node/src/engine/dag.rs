@@ -1,0 +1,389 @@
+//! The commit DAG: which nodes there are, what their commits did, and which one is the tip.
+//!
+//! Entries keep facts for good and state for a while. A node whose state is gone is rebuilt, publicly, from the
+//! base's GroupInfo by replay. Validity is judged once, against the parent, and never depends on the tip.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use hearth_crypto::{
+    mls::{CommitFacts, Mls, MlsError, MlsNode, NodeFacts},
+    policy::{PolicyLog, PolicyState, RevocationKind, judge},
+    select::{self, Class, NodeInfo, NodePolicy, Revocation, Revoked, SelectionInput},
+};
+use hearth_protocol::{
+    frame::CommitFrame,
+    id::{FrameId, NodeId, OpId, PersonaId},
+};
+
+/// Frames that wait for their parent or for ops; the oldest gives way, and sync brings it again.
+const WAITING: usize = 512;
+/// Depth below the tip whose state is kept in full; older nodes can still be validated by replay.
+const RETAIN: u64 = 24;
+
+/// Who has had a leaf since when: depth of the first node, leaf index.
+pub(crate) type Elders = BTreeMap<PersonaId, (u64, u32)>;
+
+/// One node.
+pub(crate) struct Entry<N> {
+    pub(crate) parent: Option<NodeId>,
+    pub(crate) depth: u64,
+    pub(crate) facts: NodeFacts,
+    pub(crate) elders: Arc<Elders>,
+    /// The extension's heads, and the Joins of ancestors that no heads name yet.
+    pub(crate) heads: Vec<OpId>,
+    /// Whom its policy lets decide.
+    policy: Arc<NodePolicy>,
+    /// The node that began its network.
+    pub(crate) network: NodeId,
+    /// What made it; `None` for the base.
+    pub(crate) made: Option<Made>,
+    pub(crate) state: Option<N>,
+}
+
+/// What made a node.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) frame: FrameId,
+    pub(crate) commit: CommitFacts,
+    class: Class,
+    slot: Option<u32>,
+    rank: u32,
+    realises: BTreeSet<OpId>,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Offered {
+    /// It made this node.
+    Accepted(NodeId),
+    /// Known already.
+    Known,
+    /// Its parent, or an op that it realises, is not here yet.
+    Waiting,
+    /// It breaks a rule. It is remembered, and never tried again.
+    Refused,
+}
+
+/// The DAG of one group.
+pub(crate) struct Dag<N> {
+    pub(crate) base: NodeId,
+    /// GroupInfo of the base: what a rebuild and a newcomer start from.
+    pub(crate) base_info: Vec<u8>,
+    pub(crate) nodes: BTreeMap<NodeId, Entry<N>>,
+    frames: BTreeMap<FrameId, (CommitFrame, Option<NodeId>)>,
+    waiting: Vec<CommitFrame>,
+    pub(crate) tip: NodeId,
+}
+
+impl<N: MlsNode> Dag<N> {
+    /// A DAG whose root is `root`, a node with these effective heads.
+    pub(crate) fn new(root: N, base_info: Vec<u8>, log: &PolicyLog) -> Self {
+        let facts = root.facts().clone();
+        let elders: Elders = facts.leaves.iter().map(|l| (l.persona, (0, l.index))).collect();
+        let policy = deciders(&log.state_at(&facts.binding.heads, &elders));
+        let node = facts.node;
+        let entry = Entry {
+            parent: None,
+            depth: 0,
+            elders: Arc::new(elders),
+            heads: facts.binding.heads.clone(),
+            policy,
+            network: facts.binding.network.unwrap_or(node),
+            made: None,
+            state: Some(root),
+            facts,
+        };
+        let nodes = BTreeMap::from([(node, entry)]);
+        Self { base: node, base_info, nodes, frames: BTreeMap::new(), waiting: Vec::new(), tip: node }
+    }
+
+    pub(crate) fn entry(&self, node: &NodeId) -> Option<&Entry<N>> {
+        self.nodes.get(node)
+    }
+
+    /// The tip's entry. The tip is always a key of `nodes`; `None` cannot happen, and callers stop on it.
+    pub(crate) fn tip_entry(&self) -> Option<&Entry<N>> {
+        self.nodes.get(&self.tip)
+    }
+
+    /// A node's state, if it is held with secrets.
+    pub(crate) fn secret_state(&mut self, node: &NodeId) -> Option<&mut N> {
+        self.nodes.get_mut(node)?.state.as_mut().filter(|s| s.has_secrets())
+    }
+
+    /// Frames that made nodes, parents first.
+    pub(crate) fn frames_in_order(&self) -> Vec<&CommitFrame> {
+        let mut made: Vec<_> = self.nodes.values().filter_map(|e| Some((e.depth, e.made.as_ref()?.frame))).collect();
+        made.sort_unstable();
+        made.iter().filter_map(|(_, f)| self.frames.get(f).map(|(frame, _)| frame)).collect()
+    }
+
+    pub(crate) fn frame(&self, id: &FrameId) -> Option<&CommitFrame> {
+        self.frames.get(id).map(|(frame, _)| frame)
+    }
+
+    pub(crate) fn knows_frame(&self, id: &FrameId) -> bool {
+        self.frames.contains_key(id) || self.waiting.iter().any(|f| f.id() == *id)
+    }
+
+    /// Whether `ancestor` is `node` or above it.
+    pub(crate) fn descends(&self, node: &NodeId, ancestor: &NodeId) -> bool {
+        let mut at = Some(*node);
+        while let Some(n) = at {
+            if n == *ancestor {
+                return true;
+            }
+            at = self.nodes.get(&n).and_then(|e| e.parent);
+        }
+        false
+    }
+
+    /// Policy at a node: what its effective heads say.
+    pub(crate) fn policy(&self, log: &PolicyLog, node: &NodeId) -> PolicyState {
+        self.nodes.get(node).map(|e| log.state_at(&e.heads, e.elders.as_ref())).unwrap_or_default()
+    }
+
+    /// Takes a frame in; the node it makes has secrets where this member can have them.
+    pub(crate) fn offer<M: Mls<Node = N>>(&mut self, mls: &M, log: &mut PolicyLog, frame: CommitFrame) -> Offered {
+        let id = frame.id();
+        if self.frames.contains_key(&id) {
+            return Offered::Known;
+        }
+        if !self.nodes.contains_key(&frame.parent) {
+            return self.wait(frame);
+        }
+        let Some(parent) = self.materialise(mls, &frame.parent) else { return self.wait(frame) };
+        let processed = match parent.state.as_ref() {
+            Some(state) if state.has_secrets() => match state.apply(&frame.commit) {
+                Err(MlsError::CannotOpen | MlsError::NoSecrets) => state.check(&frame.commit),
+                other => other,
+            },
+            Some(state) => state.check(&frame.commit),
+            None => return self.wait(frame),
+        };
+        let Ok((commit, child)) = processed else {
+            self.frames.insert(id, (frame, None));
+            return Offered::Refused;
+        };
+        if let Some(op) = judge::external_op(&commit) {
+            // A Join travels inside its commit: it enters the log with it.
+            let id = op.id();
+            let _ = log.insert(op);
+            if !log.contains(&id) {
+                return self.wait(frame);
+            }
+        }
+        if !child.facts().binding.heads.iter().all(|h| log.contains(h)) {
+            return self.wait(frame);
+        }
+        match self.judge(log, &frame.parent, &commit, child.facts()) {
+            Ok(judgement) => Offered::Accepted(self.insert(frame, (commit, judgement), child)),
+            // What it rests on may still come.
+            Err(judge::PolicyViolation::UnknownHeads) => self.wait(frame),
+            Err(_) => {
+                self.frames.insert(id, (frame, None));
+                Offered::Refused
+            }
+        }
+    }
+
+    /// Puts a child that was made or verified, and judged, into its place.
+    pub(crate) fn insert(&mut self, frame: CommitFrame, (commit, judged): (CommitFacts, judge::Judgement), child: N) -> NodeId {
+        let facts = child.facts().clone();
+        let (node, parent, id) = (facts.node, frame.parent, frame.id());
+        self.frames.insert(id, (frame, Some(node)));
+        if let Some(known) = self.nodes.get_mut(&node) {
+            // Another frame of the same node: the same epoch, another confirmation tag.
+            if known.state.as_ref().is_none_or(|s| !s.has_secrets()) {
+                known.state = Some(child);
+            }
+            return node;
+        }
+        let (depth, elders, network) = match self.nodes.get(&parent) {
+            Some(p) => (p.depth + 1, Arc::clone(&p.elders), p.network),
+            None => (0, Arc::new(Elders::new()), node),
+        };
+        let fresh: Vec<_> = facts.leaves.iter().filter(|l| !elders.contains_key(&l.persona)).collect();
+        let rank = self.nodes.get(&parent).map_or(u32::MAX, |_| judged.state.rank(&commit.author.persona));
+        let elders = if fresh.is_empty() {
+            elders
+        } else {
+            let mut grown = elders.as_ref().clone();
+            grown.extend(fresh.iter().map(|l| (l.persona, (depth, l.index))));
+            Arc::new(grown)
+        };
+        let realises = judged.realised.iter().flat_map(|r| r.ops.iter().copied()).collect();
+        let policy = deciders(&judged.state);
+        let network = if judged.begins_network { node } else { network };
+        let made = Made { frame: id, commit, class: judged.class, slot: judged.slot, rank, realises };
+        let (made, state) = (Some(made), Some(child));
+        let entry = Entry { parent: Some(parent), depth, facts, elders, heads: judged.heads, policy, network, made, state };
+        self.nodes.insert(node, entry);
+        node
+    }
+
+    /// Judges a commit on its parent's policy.
+    pub(crate) fn judge(
+        &self,
+        log: &PolicyLog,
+        parent: &NodeId,
+        commit: &CommitFacts,
+        child: &NodeFacts,
+    ) -> Result<judge::Judgement, judge::PolicyViolation> {
+        let at = self.nodes.get(parent).ok_or(judge::PolicyViolation::UnknownHeads)?;
+        let state = log.state_at(&at.heads, at.elders.as_ref());
+        let on = judge::Parent {
+            node: *parent,
+            binding: &at.facts.binding,
+            leaves: &at.facts.leaves,
+            state: &state,
+            seniority: at.elders.as_ref(),
+            light_nodes: self.light_nodes(parent, &commit.author.persona),
+        };
+        judge::commit(log, &on, commit, &child.binding)
+    }
+
+    /// Self-updates and joins of a persona at or above a node.
+    fn light_nodes(&self, node: &NodeId, persona: &PersonaId) -> usize {
+        let mut count = 0;
+        let mut at = self.nodes.get(node);
+        while let Some(entry) = at {
+            let light = |m: &Made| m.commit.author.persona == *persona && m.class >= Class::Update;
+            count += usize::from(entry.made.as_ref().is_some_and(light));
+            at = entry.parent.and_then(|p| self.nodes.get(&p));
+        }
+        count
+    }
+
+    /// Tries again what waited. Returns the nodes made.
+    pub(crate) fn retry<M: Mls<Node = N>>(&mut self, mls: &M, log: &mut PolicyLog) -> Vec<NodeId> {
+        let mut made = Vec::new();
+        loop {
+            let before = made.len();
+            for frame in std::mem::take(&mut self.waiting) {
+                if let Offered::Accepted(node) = self.offer(mls, log, frame) {
+                    made.push(node);
+                }
+            }
+            if made.len() == before {
+                return made;
+            }
+        }
+    }
+
+    /// Whether frames wait for something that is not here.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    fn wait(&mut self, frame: CommitFrame) -> Offered {
+        if !self.waiting.contains(&frame) {
+            if self.waiting.len() >= WAITING {
+                self.waiting.remove(0);
+            }
+            self.waiting.push(frame);
+        }
+        Offered::Waiting
+    }
+
+    /// Gives a node a state, by replay from the nearest ancestor that has one.
+    fn materialise<M: Mls<Node = N>>(&mut self, mls: &M, node: &NodeId) -> Option<&Entry<N>> {
+        let mut path = Vec::new();
+        let mut at = *node;
+        while self.nodes.get(&at)?.state.is_none() {
+            let entry = self.nodes.get(&at)?;
+            match entry.made.as_ref() {
+                Some(made) => path.push((at, made.frame)),
+                None => {
+                    let root = mls.open_group_info(&self.base_info).ok().filter(|r| r.facts().node == at)?;
+                    self.nodes.get_mut(&at)?.state = Some(root);
+                    break;
+                }
+            }
+            at = entry.parent?;
+        }
+        for (node, frame) in path.into_iter().rev() {
+            let frame = &self.frames.get(&frame)?.0;
+            let (_, child) = self.nodes.get(&frame.parent)?.state.as_ref()?.check(&frame.commit).ok()?;
+            self.nodes.get_mut(&node)?.state = Some(child);
+        }
+        self.nodes.get(node)
+    }
+
+    /// Picks the tip. True when it moved.
+    pub(crate) fn reselect(&mut self, log: &PolicyLog) -> bool {
+        let old = self.tip;
+        self.tip = select::select(&self.selection(log)).tip;
+        self.tip != old
+    }
+
+    fn selection(&self, log: &PolicyLog) -> SelectionInput {
+        let base_policy = self.nodes.get(&self.base).map(|b| Arc::clone(&b.policy)).unwrap_or_default();
+        let mut input = SelectionInput::new(self.base, base_policy);
+        let mut frames: BTreeMap<NodeId, BTreeSet<FrameId>> = BTreeMap::new();
+        for (frame, (_, node)) in &self.frames {
+            if let Some(node) = node {
+                frames.entry(*node).or_default().insert(*frame);
+            }
+        }
+        for (node, entry) in &self.nodes {
+            let (Some(parent), Some(made)) = (entry.parent, entry.made.as_ref()) else { continue };
+            let author = made.commit.author.persona;
+            let above = self.nodes.get(&parent).and_then(|p| p.elders.get(&author).copied());
+            let info = NodeInfo {
+                parent,
+                author,
+                class: made.class,
+                rank: made.rank,
+                seniority: above.unwrap_or((u64::MAX, u32::MAX)),
+                slot: made.slot,
+                frames: frames.remove(node).unwrap_or_default(),
+                valid: true,
+                realises: made.realises.clone(),
+                policy: Arc::clone(&entry.policy),
+            };
+            input.add(*node, info);
+        }
+        let elders = self.tip_entry().map(|t| Arc::clone(&t.elders)).unwrap_or_default();
+        for revocation in log.state_at(&log.heads(), elders.as_ref()).revocations {
+            input.revocations.insert(Revocation {
+                ops: revocation.ops.iter().copied().collect(),
+                subject: revocation.subject,
+                kind: match revocation.kind {
+                    RevocationKind::Remove => Revoked::Membership,
+                    RevocationKind::Leave => Revoked::Left,
+                    RevocationKind::Demote => Revoked::Role,
+                },
+                at_nodes: revocation.at_nodes,
+            });
+        }
+        input
+    }
+
+    /// Drops the state of nodes far below the tip. Returns which, so that their rows go too.
+    pub(crate) fn prune(&mut self) -> Vec<NodeId> {
+        let Some(depth) = self.tip_entry().map(|e| e.depth) else { return Vec::new() };
+        let mut gone = Vec::new();
+        for (node, entry) in &mut self.nodes {
+            if entry.depth + RETAIN < depth && entry.state.take().is_some() {
+                gone.push(*node);
+            }
+        }
+        gone
+    }
+
+    /// Every op that the path to `node` realises.
+    pub(crate) fn realised(&self, log: &PolicyLog, node: &NodeId) -> BTreeSet<OpId> {
+        self.nodes.get(node).map(|e| log.closure(&e.heads).into_iter().collect()).unwrap_or_default()
+    }
+}
+
+fn deciders(state: &PolicyState) -> Arc<NodePolicy> {
+    Arc::new(NodePolicy {
+        facilitators: state.facilitators().into_iter().collect(),
+        members: state.members.keys().copied().collect(),
+    })
+}

@@ -1,0 +1,141 @@
+//! Mailbox sessions of one group: which queues are read at which relay, how far, and what was asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth_crypto::schedule::{Network, QueueKeys};
+use hearth_protocol::{
+    id::{NodeId, QueueId, SlotId},
+    time::Day,
+};
+
+use super::lane::Ticket;
+
+/// PUTs under way at one relay; more wait in the outbox.
+pub(crate) const PUTS_UNDER_WAY: usize = 128;
+/// Days of queues that are read at most: beyond, relays keep nothing.
+const DAYS: u64 = 33;
+
+/// A relay as one group uses it.
+#[derive(Debug, Default)]
+pub(crate) struct Session {
+    /// Its key, while the session is up.
+    pub(crate) key: Option<[u8; 32]>,
+    /// It refused a blob for lack of room.
+    pub(crate) full: bool,
+    /// Blobs acknowledged in this run.
+    pub(crate) held: u64,
+    pub(crate) queues: BTreeMap<QueueId, Queue>,
+}
+
+/// A queue being read.
+#[derive(Clone)]
+pub(crate) struct Queue {
+    pub(crate) keys: QueueKeys,
+    pub(crate) network: NodeId,
+    /// `None` for the control queue.
+    pub(crate) day: Option<Day>,
+    pub(crate) step: Step,
+    /// Last sequence number taken in.
+    pub(crate) cursor: u64,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Queue").field("step", &self.step).field("cursor", &self.cursor).finish_non_exhaustive()
+    }
+}
+
+/// How far the reading of a queue is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Not asked yet.
+    Idle,
+    /// An answer is awaited.
+    Asked,
+    /// Everything was read, and new blobs are pushed.
+    Live,
+    /// The relay has no such queue, and it is not ours to make (too old).
+    Absent,
+}
+
+/// What a ticket stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
+    Subscribe(QueueId),
+    Get(QueueId),
+    Create(QueueId),
+    Put { number: u64, part: usize, queue: QueueId },
+    /// See `doors`.
+    Slot(SlotId),
+}
+
+/// All sessions of a group.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    pub(crate) sessions: BTreeMap<String, Session>,
+    pub(crate) asked: BTreeMap<Ticket, (String, Asked)>,
+    /// How far each queue was read, by relay key and queue: survives stops.
+    pub(crate) cursors: BTreeMap<([u8; 32], QueueId), u64>,
+}
+
+impl Desk {
+    /// Whether any relay is connected.
+    pub(crate) fn is_up(&self) -> bool {
+        self.sessions.values().any(|s| s.key.is_some())
+    }
+
+    /// Adds the queues that should be read at a relay; those of removed networks stay until the run ends.
+    pub(crate) fn want<'n>(&mut self, address: &str, networks: impl Iterator<Item = (&'n Network, Day)>, today: Day) {
+        let Some(session) = self.sessions.get_mut(address) else { return };
+        let Some(key) = session.key else { return };
+        for (network, from) in networks {
+            let mut add = |keys: QueueKeys, day: Option<Day>| {
+                let cursor = self.cursors.get(&(key, keys.id)).copied().unwrap_or(0);
+                let queue = Queue { network: network.id(), day, step: Step::Idle, cursor, keys };
+                session.queues.entry(queue.keys.id).or_insert(queue);
+            };
+            add(network.control_queue(&key), None);
+            let from = from.0.max(network.first_day().0.saturating_sub(2)).max(today.0.saturating_sub(DAYS));
+            for day in from..=today.0 + 2 {
+                add(network.daily_queue(Day(day), &key), Some(Day(day)));
+            }
+        }
+    }
+
+    /// Queues to ask for now: control queues first; daily ones once every control queue here is read.
+    pub(crate) fn idle(&self, address: &str) -> Vec<Queue> {
+        let Some(session) = self.sessions.get(address) else { return Vec::new() };
+        let waiting = |q: &&Queue| q.step == Step::Idle;
+        let control: Vec<_> = session.queues.values().filter(|q| q.day.is_none()).collect();
+        let read = control.iter().all(|q| matches!(q.step, Step::Live | Step::Absent));
+        let daily = session.queues.values().filter(|q| q.day.is_some() && read);
+        control.into_iter().chain(daily).filter(waiting).cloned().collect()
+    }
+
+    /// Whether everything at this relay has been read.
+    pub(crate) fn is_read(&self, address: &str) -> bool {
+        self.sessions.get(address).is_some_and(|s| {
+            s.key.is_some() && s.queues.values().all(|q| matches!(q.step, Step::Live | Step::Absent))
+        })
+    }
+
+    pub(crate) fn queue(&mut self, address: &str, queue: &QueueId) -> Option<&mut Queue> {
+        self.sessions.get_mut(address)?.queues.get_mut(queue)
+    }
+
+    /// The queue at a relay that an item of this network and day goes into.
+    pub(crate) fn queue_for(&self, address: &str, network: &NodeId, day: Option<Day>) -> Option<&Queue> {
+        let queues = self.sessions.get(address)?.queues.values();
+        queues.into_iter().find(|q| q.network == *network && q.day == day)
+    }
+
+    /// A session ended: everything is asked again when it is back.
+    pub(crate) fn lost(&mut self, address: &str) -> Vec<Asked> {
+        if let Some(session) = self.sessions.get_mut(address) {
+            session.key = None;
+            session.queues.clear();
+        }
+        let gone: BTreeSet<_> = self.asked.iter().filter(|(_, (a, _))| a == address).map(|(t, _)| *t).collect();
+        gone.iter().filter_map(|t| self.asked.remove(t)).map(|(_, asked)| asked).collect()
+    }
+}

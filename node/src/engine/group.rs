@@ -1,0 +1,381 @@
+//! One group: everything this member knows of it, and what it does about what comes in.
+
+pub(crate) mod ask;
+mod commit;
+mod door;
+mod follow;
+mod link;
+mod mail;
+mod post;
+pub(crate) mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth_crypto::{
+    mls::{Mls, MlsNode},
+    persona::DeviceKeys,
+    policy::{PolicyLog, PolicyState},
+    schedule::Network,
+};
+use hearth_protocol::{
+    cbor,
+    frame::Control,
+    id::{EnvelopeId, GroupId, NodeId, OpId, PersonaId},
+    packet::Packet,
+    time::{Day, Timestamp},
+};
+
+use super::{
+    ctx::Ctx,
+    dag::{Dag, Offered},
+    desk::Desk,
+    inbox::Inbox,
+    lane::{LaneEvent, OWN_MAILBOX},
+    outbox::Outbox,
+    timeline::{Place, Timeline},
+};
+use crate::{
+    app::{GroupState, Kind, Notice, Refusal},
+    store::Table,
+};
+pub(crate) use door::Doors;
+pub(crate) use link::Links;
+
+/// Networks kept at once, newest first: enough to cross a few removals, few enough to read.
+const NETWORKS: usize = 4;
+/// How long a gap may be before it is shown: most close by themselves.
+const GAP_MS: u64 = 30_000;
+
+/// See the module's page.
+pub(crate) struct Group<M: Mls> {
+    pub(crate) id: GroupId,
+    pub(crate) keys: DeviceKeys,
+    pub(crate) standing: GroupState,
+    pub(crate) log: PolicyLog,
+    pub(crate) dag: Dag<M::Node>,
+    /// Newest last.
+    pub(crate) networks: Vec<Network>,
+    pub(crate) timeline: Timeline,
+    pub(crate) outbox: Outbox,
+    pub(crate) inbox: Inbox,
+    pub(crate) desk: Desk,
+    pub(crate) links: Links,
+    pub(crate) doors: Doors,
+    /// What the tip's heads and every op above them say: what the user is shown.
+    pub(crate) view: PolicyState,
+    /// Up to where the user has seen the timeline.
+    pub(crate) seen: Option<Place>,
+    /// Everything up to this day was read at some relay.
+    pub(crate) synced: Day,
+    /// Envelopes of others to be acknowledged, and when.
+    acks: BTreeSet<EnvelopeId>,
+    ack_at: Option<Timestamp>,
+    /// When each op that no commit realises yet was first seen.
+    op_since: BTreeMap<OpId, Timestamp>,
+    /// Members known to have acknowledged or written something: those who joined by link are confirmed by it.
+    pub(crate) heard: BTreeSet<PersonaId>,
+    /// The tip does not have this member, and no removal says why: it must come in again.
+    pub(crate) stranded: bool,
+    /// The op of the own Join, offered again when its commit lost.
+    pub(crate) own_join: Option<hearth_protocol::op::SignedOp>,
+    /// Members' own mailboxes that let this member in; used until a first link is up, in groups without relays.
+    pub(crate) guests: Vec<String>,
+    /// Outbox number of the own Join's commit, until somebody has stored it.
+    join_item: Option<u64>,
+    pub(crate) draft: String,
+    saved: rows::Saved,
+    gap_since: BTreeMap<PersonaId, (u64, Timestamp)>,
+    shown_gaps: BTreeMap<PersonaId, u64>,
+    day: Day,
+}
+
+/// What a new group object starts from.
+pub(crate) struct Start<M: Mls> {
+    pub(crate) id: GroupId,
+    pub(crate) keys: DeviceKeys,
+    pub(crate) log: PolicyLog,
+    pub(crate) dag: Dag<M::Node>,
+    pub(crate) networks: Vec<Network>,
+}
+
+impl<M: Mls> Group<M> {
+    pub(crate) fn new(start: Start<M>, today: Day) -> Self {
+        Self {
+            id: start.id,
+            keys: start.keys,
+            standing: GroupState::Joined,
+            log: start.log,
+            dag: start.dag,
+            networks: start.networks,
+            timeline: Timeline::default(),
+            outbox: Outbox::default(),
+            inbox: Inbox::default(),
+            desk: Desk::default(),
+            links: Links::default(),
+            doors: Doors::default(),
+            view: PolicyState::default(),
+            seen: None,
+            synced: today,
+            acks: BTreeSet::new(),
+            ack_at: None,
+            op_since: BTreeMap::new(),
+            heard: BTreeSet::new(),
+            stranded: false,
+            own_join: None,
+            guests: Vec::new(),
+            join_item: None,
+            draft: String::new(),
+            saved: rows::Saved::default(),
+            gap_since: BTreeMap::new(),
+            shown_gaps: BTreeMap::new(),
+            day: Day(0),
+        }
+    }
+
+    /// Whether this member takes part now.
+    pub(crate) fn is_joined(&self) -> bool {
+        self.standing == GroupState::Joined
+    }
+
+    /// The network that is written in: the tip's.
+    pub(crate) fn network(&self) -> Option<&Network> {
+        let id = self.dag.tip_entry()?.network;
+        self.networks.iter().rev().find(|n| n.id() == id)
+    }
+
+    pub(crate) fn network_of(&self, id: &NodeId) -> Option<&Network> {
+        self.networks.iter().rev().find(|n| n.id() == *id)
+    }
+
+    /// Relays of the group, as its policy names them.
+    pub(crate) fn relays(&self) -> &[String] {
+        &self.view.settings.relays
+    }
+
+    /// Where doors stand: the relays, or this process's own mailbox in a group without any.
+    pub(crate) fn mailboxes(&self) -> Vec<String> {
+        let mut mailboxes = if self.relays().is_empty() { vec![OWN_MAILBOX.to_owned()] } else { self.relays().to_vec() };
+        mailboxes.extend(self.guests.iter().cloned());
+        mailboxes
+    }
+
+    /// Whether a mailbox is a relay of the group's policy: only those make a message `held`.
+    pub(crate) fn is_relay(&self, address: &str) -> bool {
+        self.relays().iter().any(|r| r == address)
+    }
+
+    /// Whether packets are put there: relays, and members' mailboxes while they are needed.
+    pub(crate) fn takes_mail(&self, address: &str) -> bool {
+        self.is_relay(address) || self.guests.iter().any(|g| g == address)
+    }
+
+    /// Remembers how it came in.
+    pub(crate) fn guest_of(&mut self, attempt: &super::join::Attempt) {
+        if attempt.link.relays.is_empty() {
+            self.guests.clone_from(&attempt.link.bootstrap);
+        }
+        self.join_item = Some(self.outbox.next_number());
+    }
+
+    /// Whether a relay or a member has stored the own Join's commit.
+    pub(crate) fn join_is_stored(&self) -> bool {
+        let Some(number) = self.join_item else { return true };
+        self.outbox.get(number).is_none_or(|item| !item.held.is_empty()) || !self.heard.is_empty()
+    }
+
+    /// Opens what a joined group has open: sessions, lane.
+    pub(crate) fn wake(&mut self, ctx: &mut Ctx<'_, M>) {
+        self.refresh(ctx);
+        self.enter_network(ctx);
+    }
+
+    /// Reads the policy at the tip, and takes up sessions with the relays that it names.
+    pub(crate) fn refresh(&mut self, ctx: &mut Ctx<'_, M>) {
+        self.refresh_view(ctx);
+        self.use_relays(ctx);
+        self.enter_network(ctx);
+        self.doors.touch(self.dag.tip, ctx.now);
+    }
+
+    /// Writes everything: a group that was just made or entered.
+    pub(crate) fn save_all(&mut self, ctx: &mut Ctx<'_, M>) {
+        self.save_group(ctx);
+        self.save_ops(ctx);
+        for node in self.dag.nodes.keys().copied().collect::<Vec<_>>() {
+            self.save_node(&node, ctx);
+        }
+    }
+
+    pub(crate) fn me(&self) -> PersonaId {
+        self.keys.persona()
+    }
+
+    /// The refusal for a group that one is no longer part of.
+    pub(crate) fn must_be_joined(&self) -> Result<(), Refusal> {
+        match self.standing {
+            GroupState::Joined => Ok(()),
+            GroupState::Removed => Err(Refusal::new(Kind::Removed, "you were removed from this group")),
+            GroupState::Left => Err(Refusal::new(Kind::Removed, "you left this group: join again with a new invite")),
+            GroupState::Waiting => Err(Refusal::new(Kind::NotPermitted, "a facilitator has not admitted you yet")),
+            GroupState::Declined => Err(Refusal::new(Kind::NotPermitted, "you were not admitted to this group")),
+        }
+    }
+
+    /// A packet from anywhere: gossip, relay or member. Copies and garbage change nothing.
+    pub(crate) fn receive(&mut self, bytes: &[u8], ctx: &mut Ctx<'_, M>) {
+        if self.inbox.is_new(bytes)
+            && let Ok(packet) = cbor::read::<Packet>(bytes)
+        {
+            self.take(packet, ctx);
+        }
+    }
+
+    fn take(&mut self, packet: Packet, ctx: &mut Ctx<'_, M>) {
+        match packet {
+            Packet::Part { object, index, count, bytes } => {
+                if let Some(whole) = self.inbox.part(object, index, count, bytes) {
+                    self.take(whole, ctx);
+                }
+            }
+            Packet::Control(control) => self.take_control(control, ctx),
+            Packet::App { node, mls } => self.take_app(node, mls, ctx),
+            Packet::Shared { node, sealed } => self.take_shared(node, sealed, ctx),
+        }
+    }
+
+    pub(crate) fn take_control(&mut self, control: Control, ctx: &mut Ctx<'_, M>) {
+        match control {
+            Control::Op(op) => {
+                let id = op.id();
+                if !self.log.contains(&id) && self.log.insert(op).is_ok() {
+                    self.save_ops(ctx);
+                }
+            }
+            Control::Commit(frame) => {
+                if let Offered::Accepted(node) = self.dag.offer(ctx.mls, &mut self.log, frame) {
+                    self.save_ops(ctx);
+                    self.save_node(&node, ctx);
+                }
+            }
+            // Certificates, Nacks and admissions by Welcome are not on the wire yet: SPEC.md, "Not yet".
+            Control::Signature(_) | Control::Nack(_) | Control::Welcome(_) => {}
+        }
+    }
+
+    /// Keeps a packet whose node is not known yet, on disk too: its cursor has moved on.
+    fn hold(&mut self, packet: Packet, ctx: &mut Ctx<'_, M>) {
+        let bytes = cbor::to_vec(&packet);
+        let (key, dropped) = self.inbox.hold(packet);
+        ctx.write(self.id, Table::State, &rows::pending_key(&key), Some(bytes));
+        if let Some(old) = dropped {
+            ctx.write(self.id, Table::State, &rows::pending_key(&old), None);
+        }
+    }
+
+    /// Tries again what was held. Packets of nodes that are still unknown go back.
+    fn retry_held(&mut self, ctx: &mut Ctx<'_, M>) {
+        for (key, packet) in self.inbox.take() {
+            let known = match &packet {
+                Packet::App { node, .. } | Packet::Shared { node, .. } => self.dag.entry(node).is_some(),
+                Packet::Control(_) | Packet::Part { .. } => true,
+            };
+            if known {
+                ctx.write(self.id, Table::State, &rows::pending_key(&key), None);
+                self.take(packet, ctx);
+            } else {
+                self.inbox.hold(packet);
+            }
+        }
+    }
+
+    /// Brings everything that follows from what came in up to date. Called once at the end of each input.
+    pub(crate) fn settle(&mut self, ctx: &mut Ctx<'_, M>) {
+        // Each round can make at most a commit of one's own; more than a few would be a loop with oneself.
+        for _ in 0..4 {
+            for node in self.dag.retry(ctx.mls, &mut self.log) {
+                self.save_ops(ctx);
+                self.save_node(&node, ctx);
+            }
+            let from = self.dag.tip;
+            if self.dag.reselect(&self.log) || self.view.heads.is_empty() {
+                self.follow(from, ctx);
+            } else if self.view.heads != self.log.heads_above(self.tip_heads()) {
+                self.refresh_view(ctx);
+            }
+            if self.inbox.is_waiting() {
+                self.retry_held(ctx);
+            }
+            if !self.commit_if_due(ctx) {
+                break;
+            }
+        }
+        self.work_desk(ctx);
+    }
+
+    pub(crate) fn tip_heads(&self) -> &[OpId] {
+        self.dag.tip_entry().map(|e| e.heads.as_slice()).unwrap_or_default()
+    }
+
+    /// Something from the network for this group.
+    pub(crate) fn on_lane(&mut self, event: LaneEvent, ctx: &mut Ctx<'_, M>) {
+        match event {
+            LaneEvent::RelayUp { address, relay_key, .. } => self.relay_up(&address, relay_key, ctx),
+            LaneEvent::RelayDown { address, .. } => self.relay_down(&address, ctx),
+            LaneEvent::RelayAnswer { ticket, answer, .. } => self.relay_answer(ticket, answer, ctx),
+            LaneEvent::RelayPush { address, queue, blob, .. } => self.take_blobs(&address, &queue, vec![blob], ctx),
+            LaneEvent::Gossip { lane, topic: _, message, frame } => self.gossip_in(lane, message, &frame, ctx),
+            LaneEvent::Listening { lane, peer, addresses } => self.listening(lane, peer, addresses, ctx),
+            LaneEvent::LinkUp { lane, link, peer, outbound } => self.link_up(lane, link, (peer, outbound), ctx),
+            LaneEvent::LinkDown { link, .. } => self.link_down(link, ctx),
+            LaneEvent::Message { link, message, .. } => self.link_message(link, &message, ctx),
+            LaneEvent::DhtFound { key, value } => self.card_found(&key, &value, ctx),
+            LaneEvent::CommonsListening { .. } | LaneEvent::CommonsPeers { .. } => {}
+        }
+    }
+
+    /// Time passed.
+    pub(crate) fn tick(&mut self, ctx: &mut Ctx<'_, M>) {
+        if !self.is_joined() && self.standing != GroupState::Left {
+            return;
+        }
+        if self.day != ctx.today() {
+            self.day = ctx.today();
+            self.new_day(ctx);
+        }
+        self.expire(ctx);
+        self.flush_acks(ctx);
+        self.find_members(ctx);
+        self.sync_again(ctx);
+        self.mend_doors(ctx);
+        self.show_gaps(ctx);
+    }
+
+    /// Gaps that stay open for a while are shown.
+    fn show_gaps(&mut self, ctx: &mut Ctx<'_, M>) {
+        let mut open: BTreeMap<PersonaId, u64> = BTreeMap::new();
+        for (persona, missing) in self.timeline.gaps() {
+            *open.entry(persona).or_default() += missing;
+        }
+        self.gap_since.retain(|p, _| open.contains_key(p));
+        self.shown_gaps.retain(|p, _| open.contains_key(p));
+        for (persona, missing) in open {
+            let (count, since) = *self.gap_since.entry(persona).or_insert((missing, ctx.now));
+            if count != missing {
+                self.gap_since.insert(persona, (missing, ctx.now));
+            } else if ctx.now.since(since) < GAP_MS {
+                ctx.wake_at(since.plus_ms(GAP_MS));
+            } else if self.shown_gaps.insert(persona, missing) != Some(missing) {
+                ctx.notice(Notice::GapFound { group: self.id, persona, missing });
+            }
+        }
+    }
+
+    /// Writes what the MLS library changed in a node.
+    fn save_changes(&mut self, node: &NodeId, ctx: &mut Ctx<'_, M>) {
+        let Some(state) = self.dag.nodes.get_mut(node).and_then(|e| e.state.as_mut()) else { return };
+        for (key, value) in state.take_changes() {
+            self.saved.note(node, &key, value.is_some());
+            ctx.write(self.id, Table::Node, &[&node.0, key.as_slice()].concat(), value);
+        }
+    }
+}

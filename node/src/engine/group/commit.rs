@@ -1,0 +1,134 @@
+//! When and how this member commits: it realises what the ops already say, and nothing else.
+
+use hearth_crypto::{
+    mls::{Binding, CommitFacts, CommitPlan, Leaf, Mls, MlsNode},
+    policy::PolicyState,
+};
+use hearth_protocol::{
+    frame::{CommitFrame, Control},
+    id::{OpId, hash},
+    op::OpBody,
+};
+
+use super::Group;
+use crate::engine::ctx::Ctx;
+
+/// A committer of rank k waits k times this long, so that the senior one usually writes alone.
+const RANK_MS: u64 = 20_000;
+/// Members who are not committers wait this long before they realise what nobody did.
+const MEMBER_MS: u64 = 30 * 60_000;
+/// And this long for a removal.
+const MEMBER_REMOVAL_MS: u64 = 5 * 60_000;
+
+impl<M: Mls> Group<M> {
+    /// Commits if ops wait and it is this member's turn. True when it did.
+    pub(super) fn commit_if_due(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
+        if !self.is_joined() || self.stranded || self.dag.is_waiting() {
+            return false;
+        }
+        let Some(tip) = self.dag.tip_entry() else { return false };
+        let above = self.log.heads_above(&tip.heads);
+        let realised = self.dag.realised(&self.log, &self.dag.tip);
+        let open: Vec<OpId> = self.log.closure(&above).into_iter().filter(|op| !realised.contains(op)).collect();
+        self.op_since.retain(|op, _| open.contains(op));
+        if open.is_empty() {
+            return false;
+        }
+        let at_tip = self.dag.policy(&self.log, &self.dag.tip);
+        let due = open.iter().map(|op| self.due(op, &at_tip, ctx)).min();
+        match due {
+            Some(at) if at <= ctx.now => self.commit(&above, ctx),
+            Some(at) => {
+                ctx.wake_at(at);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// When this member should realise an op.
+    fn due(&mut self, op: &OpId, policy: &PolicyState, ctx: &Ctx<'_, M>) -> hearth_protocol::time::Timestamp {
+        let since = *self.op_since.entry(*op).or_insert(ctx.now);
+        let me = self.me();
+        let content = self.log.content(op);
+        let rank = policy.committers().iter().position(|c| *c == me);
+        let own = content.is_some_and(|c| c.persona == me);
+        let removal = content.is_some_and(|c| matches!(c.body, OpBody::Remove { .. } | OpBody::Leave));
+        let wait = match rank {
+            Some(_) if own => 0,
+            Some(rank) => RANK_MS.saturating_mul(rank as u64),
+            None if removal => MEMBER_REMOVAL_MS,
+            None => MEMBER_MS,
+        };
+        since.plus_ms(wait)
+    }
+
+    /// Makes the commit, as a child that is on disk before anything is sent.
+    fn commit(&mut self, above: &[OpId], ctx: &mut Ctx<'_, M>) -> bool {
+        let tip_id = self.dag.tip;
+        let Some(tip) = self.dag.tip_entry() else { return false };
+        let Some(state) = tip.state.as_ref().filter(|s| s.has_secrets()) else { return false };
+        let target = self.log.state_at(above, tip.elders.as_ref());
+        let me = self.keys.device();
+        let gone = |l: &&Leaf| !target.members.contains_key(&l.persona);
+        let removes: Vec<u32> = tip.facts.leaves.iter().filter(gone).map(|l| l.index).collect();
+        if tip.facts.leaves.iter().any(|l| l.device == me && removes.contains(&l.index)) {
+            // Nobody commits their own removal: another member does.
+            return false;
+        }
+        let missing = target.members.iter().filter(|(p, _)| !tip.facts.leaves.iter().any(|l| l.persona == **p));
+        let adds: Vec<Vec<u8>> = missing.filter_map(|(_, m)| self.key_package_of(&m.adds)).collect();
+        let (network, first_day) = match removes.is_empty() {
+            true => (Some(tip.network), tip.facts.binding.first_day),
+            false => (None, ctx.now.day().0),
+        };
+        let binding = Binding {
+            heads: above.to_vec(),
+            roster_root: target.roster_root(),
+            network,
+            first_day,
+            generation: tip.facts.binding.generation,
+        };
+        let network = tip.network;
+        let plan = CommitPlan { adds, removes, binding: Some(binding) };
+        let Ok(own) = state.commit(&self.keys, &plan, ctx.rng) else { return false };
+        let Some(commit) = own_facts(tip.facts.leaves.iter().copied(), &plan, me, ctx) else { return false };
+        let frame = CommitFrame { parent: tip_id, commit: own.commit };
+        let Ok(judged) = self.dag.judge(&self.log, &tip_id, &commit, own.child.facts()) else { return false };
+        let node = self.dag.insert(frame.clone(), (commit, judged), own.child);
+        self.save_node(&node, ctx);
+        self.publish_control(Control::Commit(frame), network, ctx);
+        // Nobody is added by KeyPackage yet (SPEC.md, "Not yet"), so there is no Welcome to hand out.
+        true
+    }
+
+    fn key_package_of(&self, adds: &[OpId]) -> Option<Vec<u8>> {
+        adds.iter().find_map(|op| match &self.log.content(op)?.body {
+            OpBody::Add { key_package, .. } => Some(key_package.clone()),
+            _ => None,
+        })
+    }
+}
+
+/// The facts of an own commit, which the MLS library cannot read back.
+fn own_facts<M: Mls>(
+    leaves: impl Iterator<Item = Leaf> + Clone,
+    plan: &CommitPlan,
+    device: hearth_protocol::id::DeviceId,
+    ctx: &Ctx<'_, M>,
+) -> Option<CommitFacts> {
+    let author = leaves.clone().find(|l| l.device == device)?;
+    let added = |kp: &Vec<u8>| {
+        let mut leaf = ctx.mls.inspect_key_package(kp).ok()?;
+        leaf.key_package_hash = hash(&[kp]);
+        Some(leaf)
+    };
+    Some(CommitFacts {
+        author,
+        external: false,
+        adds: plan.adds.iter().map(added).collect::<Option<_>>()?,
+        removes: leaves.filter(|l| plan.removes.contains(&l.index)).collect(),
+        changes_binding: plan.binding.is_some(),
+        aad: Vec::new(),
+    })
+}

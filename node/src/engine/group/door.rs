@@ -1,0 +1,276 @@
+//! Doors: what a joiner finds while everybody sleeps, kept current at every mailbox of the group.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth_crypto::{
+    hpke,
+    mls::{Mls, MlsNode},
+    policy::InviteStatus,
+    schedule::{DOOR_LABEL, SlotKeys},
+    seal::seal_body,
+};
+use hearth_protocol::{
+    cbor,
+    door::{ClosedReason, DoorBody, DoorWrapper},
+    id::{NodeId, OpId, SlotId},
+    mailbox::{Action, Answer, Refusal as Refused},
+    time::Timestamp,
+};
+
+use super::Group;
+use crate::engine::{
+    ctx::Ctx,
+    desk::Asked,
+    lane::RelayFailure,
+};
+
+/// Seals door bodies.
+pub(crate) const DOOR_SEAL: &[u8] = b"hearth door/1";
+/// HPKE info of wrappers.
+pub(crate) const WRAPPER_INFO: &[u8] = b"hearth wrapper/1";
+/// A member who did not make the tip mends a door only when it stayed stale this long, times its rank.
+const MEND_MS: u64 = 30_000;
+/// Attempts to write one slot before it is left for the next mending.
+const TRIES: u8 = 4;
+
+/// What is written, or being written, at one mailbox.
+#[derive(Debug, Default)]
+struct AtMailbox {
+    /// The tip that the stored body is of, and the invites (with their state) that have a wrapper for it.
+    node: Option<NodeId>,
+    wrappers: BTreeMap<OpId, (NodeId, InviteStatus)>,
+    /// Known versions of slots.
+    versions: BTreeMap<SlotId, u64>,
+    /// Writes under way.
+    jobs: BTreeMap<SlotId, Job>,
+}
+
+#[derive(Clone)]
+struct Job {
+    what: What,
+    keys: SlotKeys,
+    body: Vec<u8>,
+    tries: u8,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("what", &self.what).field("tries", &self.tries).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum What {
+    Body(NodeId),
+    Wrapper(OpId, NodeId, InviteStatus),
+}
+
+/// Doors of a group.
+#[derive(Debug, Default)]
+pub(crate) struct Doors {
+    at: BTreeMap<String, AtMailbox>,
+    /// When the tip last moved, and which it is.
+    touched: Option<(NodeId, Timestamp)>,
+    /// Invites whose door is known to stand at some relay.
+    pub(crate) held: BTreeSet<OpId>,
+}
+
+impl Doors {
+    /// The tip or the invites changed.
+    pub(crate) fn touch(&mut self, tip: NodeId, now: Timestamp) {
+        self.touched = Some((tip, now));
+    }
+
+    pub(crate) fn relay_up(&mut self, address: &str, now: Timestamp) {
+        self.at.entry(address.to_owned()).or_default();
+        if let Some((_, at)) = &mut self.touched {
+            *at = now;
+        }
+    }
+
+    /// What a restarted mailbox still has is not known.
+    pub(crate) fn relay_down(&mut self, address: &str) {
+        self.at.remove(address);
+    }
+}
+
+impl<M: Mls> Group<M> {
+    /// Writes doors that are not current. The tip's author does it at once, others later by rank, joiners of an open
+    /// invite in their own attempt.
+    pub(super) fn mend_doors(&mut self, ctx: &mut Ctx<'_, M>) {
+        let Some((tip, since)) = self.doors.touched else { return };
+        if !self.is_joined() || self.stranded || self.view.invites.is_empty() {
+            return;
+        }
+        let me = self.me();
+        let made_tip = self.dag.entry(&tip).is_some_and(|e| e.made.as_ref().is_none_or(|m| m.commit.author.persona == me));
+        let rank = self.view.committers().iter().position(|c| *c == me).map_or(16, |r| r as u64);
+        let due = if made_tip || self.relays().is_empty() { since } else { since.plus_ms(MEND_MS * (rank + 1)) };
+        if due > ctx.now {
+            return ctx.wake_at(due);
+        }
+        for address in self.doors.at.keys().cloned().collect::<Vec<_>>() {
+            if self.desk.sessions.get(&address).is_some_and(|s| s.key.is_some()) {
+                self.write_door(&address, ctx);
+            }
+        }
+    }
+
+    fn write_door(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
+        let tip = self.dag.tip;
+        let Some(key) = self.desk.sessions.get(address).and_then(|s| s.key) else { return };
+        let Some(network) = self.network().cloned() else { return };
+        let Some(body_key) = self.dag.secret_state(&tip).and_then(|s| s.export(DOOR_LABEL, b"").ok()) else { return };
+        let body_keys = network.door_slot(&key);
+        let Some(at) = self.doors.at.get(address) else { return };
+        let open = self.view.open_invites(ctx.now.minute()).next().is_some();
+        if at.node != Some(tip) && open && !at.jobs.values().any(|j| j.what == What::Body(tip)) {
+            let Some(body) = self.door_body(ctx).and_then(|b| seal_body(&body_key, DOOR_SEAL, &cbor::to_vec(&b), ctx.rng).ok()) else { return };
+            self.start_job(address, Job { what: What::Body(tip), keys: body_keys.clone(), body, tries: 0 }, ctx);
+        }
+        let invites: Vec<_> = self.view.invites.iter().map(|(id, i)| (*id, i.join_pk, i.door_pk, self.invite_status(i, ctx.now))).collect();
+        for (invite, join_pk, door_pk, status) in invites {
+            let Some(at) = self.doors.at.get(address) else { return };
+            let node = if status == InviteStatus::Open { tip } else { NodeId([0; 32]) };
+            let what = What::Wrapper(invite, node, status);
+            if at.wrappers.get(&invite) == Some(&(node, status)) || at.jobs.values().any(|j| j.what == what) {
+                continue;
+            }
+            let wrapper = match self.closed_reason(&invite, ctx.now) {
+                Some(reason) => DoorWrapper::Closed { reason },
+                None => DoorWrapper::Open { invite, body_key, body_slot: body_keys.id },
+            };
+            let Ok(body) = hpke::seal_to(&door_pk, WRAPPER_INFO, &self.id.0, &cbor::to_vec(&wrapper)) else { continue };
+            let keys = network.wrapper_slot(&invite, &join_pk, &key);
+            self.start_job(address, Job { what, keys, body, tries: 0 }, ctx);
+        }
+    }
+
+    fn invite_status(&self, invite: &hearth_crypto::policy::Invite, now: Timestamp) -> InviteStatus {
+        let ended = invite.expires <= now.minute() || self.view.settings.shield;
+        if ended && invite.status == InviteStatus::Open { InviteStatus::Revoked } else { invite.status }
+    }
+
+    /// Why an invite admits nobody now; `None` while it does.
+    pub(crate) fn closed_reason(&self, invite: &OpId, now: Timestamp) -> Option<ClosedReason> {
+        let Some(invite) = self.view.invites.get(invite) else { return Some(ClosedReason::Revoked) };
+        match invite.status {
+            InviteStatus::Exhausted => Some(ClosedReason::Exhausted),
+            InviteStatus::Revoked => Some(ClosedReason::Revoked),
+            InviteStatus::Open if self.view.settings.shield => Some(ClosedReason::Revoked),
+            InviteStatus::Open if invite.expires <= now.minute() => Some(ClosedReason::Expired),
+            InviteStatus::Open => None,
+        }
+    }
+
+    /// The body of the tip's door: everything a newcomer needs to verify the chain to Genesis.
+    pub(crate) fn door_body(&mut self, ctx: &Ctx<'_, M>) -> Option<DoorBody> {
+        let tip = self.dag.tip;
+        let keys = self.network()?.keys_from(ctx.today());
+        let device = self.keys.clone();
+        let group_info = self.dag.secret_state(&tip)?.group_info(&device).ok()?;
+        let at_base = self.dag.base == tip;
+        Some(DoorBody {
+            group: self.id,
+            node: tip,
+            group_info,
+            base: self.dag.base,
+            base_info: if at_base { Vec::new() } else { self.dag.base_info.clone() },
+            frames: self.dag.frames_in_order().into_iter().cloned().collect(),
+            ops: self.log.ops_in_order().map(|(_, op)| op.clone()).collect(),
+            signatures: Vec::new(),
+            keys,
+        })
+    }
+
+    fn start_job(&mut self, address: &str, job: Job, ctx: &mut Ctx<'_, M>) {
+        let slot = job.keys.id;
+        let Some(at) = self.doors.at.get_mut(address) else { return };
+        at.jobs.insert(slot, job);
+        self.push_job(address, slot, ctx);
+    }
+
+    /// Next step of a write: read the version if it is not known, else write.
+    fn push_job(&mut self, address: &str, slot: SlotId, ctx: &mut Ctx<'_, M>) {
+        let Some(at) = self.doors.at.get_mut(address) else { return };
+        let Some(job) = at.jobs.get(&slot) else { return };
+        let (action, signer) = match at.versions.get(&slot) {
+            Some(version) => {
+                let action = Action::SlotPut { slot, write_pk: job.keys.write_pk, version: version + 1, body: job.body.clone() };
+                (action, Some(job.keys.write.clone()))
+            }
+            None => (Action::SlotGet { slot }, None),
+        };
+        self.ask(address, action, signer, Asked::Slot(slot), ctx);
+    }
+
+    pub(super) fn slot_answer(&mut self, address: &str, slot: SlotId, answer: Result<Answer, RelayFailure>, ctx: &mut Ctx<'_, M>) {
+        let relay = self.is_relay(address);
+        let Some(at) = self.doors.at.get_mut(address) else { return };
+        let Some(job) = at.jobs.get_mut(&slot) else { return };
+        match answer {
+            Ok(Answer::Slot { version, write_pk, .. }) => {
+                at.versions.insert(slot, version);
+                if write_pk != job.keys.write_pk {
+                    return self.rotate(address, slot, write_pk, ctx);
+                }
+                self.push_job(address, slot, ctx);
+            }
+            Ok(Answer::Refused(Refused::NotFound)) => {
+                at.versions.insert(slot, 0);
+                self.push_job(address, slot, ctx);
+            }
+            Ok(Answer::SlotStored) => {
+                let what = job.what;
+                // A rotation is answered alike; the write that follows it moves the version.
+                if job.tries & 0x80 != 0 {
+                    job.tries &= 0x7f;
+                    return self.push_job(address, slot, ctx);
+                }
+                *at.versions.entry(slot).or_insert(0) += 1;
+                at.jobs.remove(&slot);
+                match what {
+                    What::Body(node) => at.node = Some(node),
+                    What::Wrapper(invite, node, status) => {
+                        at.wrappers.insert(invite, (node, status));
+                    }
+                }
+                let stands = at.wrappers.iter().filter(|(_, (n, s))| Some(*n) == at.node && *s == InviteStatus::Open);
+                if relay {
+                    self.doors.held.extend(stands.map(|(i, _)| *i));
+                }
+            }
+            Ok(Answer::Refused(Refused::Version | Refused::Signature)) => {
+                at.versions.remove(&slot);
+                job.tries += 1;
+                if job.tries & 0x7f >= TRIES {
+                    at.jobs.remove(&slot);
+                    return;
+                }
+                self.push_job(address, slot, ctx);
+            }
+            Ok(_) | Err(_) => {
+                at.jobs.remove(&slot);
+            }
+        }
+    }
+
+    /// Hands a slot from an earlier network's key to this one's, if that key is known.
+    fn rotate(&mut self, address: &str, slot: SlotId, old_pk: [u8; 32], ctx: &mut Ctx<'_, M>) {
+        let Some(key) = self.desk.sessions.get(address).and_then(|s| s.key) else { return };
+        let invites: Vec<_> = self.view.invites.iter().map(|(id, i)| (*id, i.join_pk)).collect();
+        let old = self.networks.iter().flat_map(|n| invites.iter().map(|(id, pk)| n.wrapper_slot(id, pk, &key)));
+        let old = old.filter(|k| k.id == slot && k.write_pk == old_pk).map(|k| k.write).next();
+        let Some(job) = self.doors.at.get_mut(address).and_then(|at| at.jobs.get_mut(&slot)) else { return };
+        let Some(old) = old else {
+            // Somebody else's slot, or a network this member never knew: leave it.
+            if let Some(at) = self.doors.at.get_mut(address) {
+                at.jobs.remove(&slot);
+            }
+            return;
+        };
+        job.tries |= 0x80;
+        let action = Action::SlotRotate { slot, write_pk: job.keys.write_pk };
+        self.ask(address, action, Some(old), Asked::Slot(slot), ctx);
+    }
+}

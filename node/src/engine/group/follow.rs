@@ -1,0 +1,135 @@
+//! What follows when the tip moves: roster, networks, lanes, and messages that must be said again.
+
+use hearth_crypto::{
+    mls::{Mls, MlsNode},
+    policy::RevocationKind,
+    schedule::Network,
+};
+use hearth_protocol::id::NodeId;
+
+use super::{Group, NETWORKS};
+use crate::{
+    app::{GroupState, Notice},
+    engine::{
+        ctx::Ctx,
+        lane::{LaneCommand, LaneKey},
+    },
+};
+
+impl<M: Mls> Group<M> {
+    /// The tip moved from `from` (or is looked at the first time).
+    pub(super) fn follow(&mut self, from: NodeId, ctx: &mut Ctx<'_, M>) {
+        let first = self.view.heads.is_empty();
+        let sideways = !self.dag.descends(&self.dag.tip, &from);
+        self.refresh_view(ctx);
+        self.check_standing(ctx);
+        if !self.is_joined() {
+            return;
+        }
+        self.enter_network(ctx);
+        for node in self.dag.prune() {
+            self.drop_node_rows(&node, ctx);
+        }
+        if sideways {
+            ctx.notice(Notice::ForkResolved { group: self.id });
+        }
+        if !first {
+            self.say_again(ctx);
+        }
+        self.doors.touch(self.dag.tip, ctx.now);
+        self.save_group(ctx);
+    }
+
+    /// Reads the policy again, and tells what changed in the roster.
+    pub(super) fn refresh_view(&mut self, ctx: &mut Ctx<'_, M>) {
+        let Some(tip) = self.dag.tip_entry() else { return };
+        let above = self.log.heads_above(&tip.heads);
+        let view = self.log.state_at(&above, tip.elders.as_ref());
+        let old = std::mem::replace(&mut self.view, view);
+        if old.heads.is_empty() {
+            self.use_relays(ctx);
+            return;
+        }
+        let mut changed: Vec<_> = self.view.members.iter().filter(|(p, m)| old.role_of(p) != Some(m.role)).map(|(p, _)| *p).collect();
+        changed.extend(old.members.keys().filter(|p| !self.view.members.contains_key(p)));
+        for persona in changed {
+            ctx.notice(Notice::MemberChanged { group: self.id, persona });
+        }
+        if old.settings.relays != self.view.settings.relays {
+            self.use_relays(ctx);
+            self.doors.touch(self.dag.tip, ctx.now);
+        }
+        if old.settings.shield != self.view.settings.shield || old.invites != self.view.invites {
+            self.doors.touch(self.dag.tip, ctx.now);
+        }
+        ctx.notice(Notice::GroupChanged { group: self.id });
+    }
+
+    /// Asks the shell to keep sessions with the relays of the group.
+    pub(crate) fn use_relays(&mut self, ctx: &mut Ctx<'_, M>) {
+        let addresses = self.mailboxes();
+        self.desk.sessions.retain(|a, _| addresses.contains(a));
+        for address in &addresses {
+            self.desk.sessions.entry(address.clone()).or_default();
+        }
+        ctx.send(LaneCommand::Relays { group: self.id, addresses });
+    }
+
+    /// Notices that one was removed, or that one's join lost and must be offered again.
+    fn check_standing(&mut self, ctx: &mut Ctx<'_, M>) {
+        let Some(tip) = self.dag.tip_entry() else { return };
+        let device = self.keys.device();
+        let present = tip.facts.leaves.iter().any(|l| l.device == device);
+        let secrets = tip.state.as_ref().is_some_and(MlsNode::has_secrets);
+        if present && secrets {
+            self.stranded = false;
+            return;
+        }
+        let me = self.me();
+        let revoked = self.view.revocations.iter().find(|r| r.subject == me && r.kind != RevocationKind::Demote);
+        match revoked {
+            Some(revocation) if !present && self.is_joined() => {
+                let left = revocation.kind == RevocationKind::Leave;
+                self.standing = if left { GroupState::Left } else { GroupState::Removed };
+                self.close_lanes(ctx);
+                self.save_group(ctx);
+                ctx.notice(Notice::GroupRemoved { group: self.id, state: self.standing });
+            }
+            Some(_) => {}
+            None => self.stranded = true,
+        }
+    }
+
+    /// Makes sure that the tip's network is known and its lane open; older lanes stay until there are too many.
+    pub(crate) fn enter_network(&mut self, ctx: &mut Ctx<'_, M>) {
+        let Some(id) = self.dag.tip_entry().map(|e| e.network) else { return };
+        if self.network_of(&id).is_none() {
+            let Some(network) = self.dag.secret_state(&id).and_then(|n| Network::begin(n).ok()) else { return };
+            self.networks.push(network);
+            if self.networks.len() > NETWORKS {
+                let old = self.networks.remove(0);
+                self.close_lane(old.id(), ctx);
+            }
+            let sessions: Vec<_> = self.desk.sessions.keys().cloned().collect();
+            sessions.iter().for_each(|a| self.want_queues(a, ctx));
+        }
+        self.open_lane(id, ctx);
+    }
+
+    pub(super) fn close_lane(&mut self, network: NodeId, ctx: &mut Ctx<'_, M>) {
+        if self.links.lanes.remove(&network).is_some() {
+            self.links.links.retain(|_, l| l.network != network);
+            ctx.send(LaneCommand::Close { lane: LaneKey { group: self.id, network } });
+        }
+    }
+
+    /// Closes everything that this group has open.
+    pub(crate) fn close_lanes(&mut self, ctx: &mut Ctx<'_, M>) {
+        for network in self.links.lanes.keys().copied().collect::<Vec<_>>() {
+            self.close_lane(network, ctx);
+        }
+        self.desk.sessions.clear();
+        self.desk.asked.clear();
+        ctx.send(LaneCommand::Relays { group: self.id, addresses: Vec::new() });
+    }
+}

@@ -1,0 +1,502 @@
+//! Links between members: lanes, cards, and reconciliation of what each side has.
+
+use std::collections::BTreeMap;
+
+use hearth_crypto::{
+    envelope,
+    mls::{Mls, MlsNode},
+    schedule::{SHARE_LABEL, live_slots, public_of},
+    seal::{open_card, seal_body, seal_card},
+};
+use hearth_protocol::{
+    card::{CardContent, Record, SLOT_MS, SignedCard, record_key, record_message, slot_of},
+    cbor,
+    envelope::SignedEnvelope,
+    frame::Control,
+    id::{DeviceId, EnvelopeId, NodeId, PersonaId},
+    limits::{CARD_ADDRESSES_MAX, SYNC_ITEMS_MAX, SYNC_WANT_MAX},
+    packet::{Packet, SharedEnvelopes},
+    sync::{SyncMessage, SyncSet},
+    time::{Day, Minute, Timestamp},
+};
+use minicbor::bytes::ByteVec;
+use negentropy::{Id, Negentropy, NegentropyStorageVector};
+
+use super::{Group, post::SHARED_SEAL, rows};
+use crate::{
+    engine::{
+        ctx::Ctx,
+        lane::{LaneCommand, LaneKey, LinkId},
+        timeline::Kept,
+    },
+    store::Table,
+};
+
+/// Reconciliation with a linked member is repeated this often.
+const SYNC_EVERY_MS: u64 = 10 * 60_000;
+/// Members that are not linked are looked up this often, at most [`LOOKUPS`] at once.
+const LOOKUP_EVERY_MS: u64 = 15_000;
+const LOOKUPS: usize = 12;
+/// The own card is written again this often, and in the minute after it changed: seq is a minute.
+const PUBLISH_EVERY_MS: u64 = 3_600_000;
+/// Bytes of envelopes in one packet handed on, and of packets in one message.
+const SHARE_BYTES: usize = 128 * 1024;
+const ITEMS_BYTES: usize = 512 * 1024;
+/// Frame limit of negentropy messages.
+const RECONCILE_BYTES: u64 = 64 * 1024;
+
+/// A lane as it stands.
+#[derive(Debug, Default)]
+pub(crate) struct Lane {
+    /// PeerId bytes and addresses, once it listens.
+    own: Option<(Vec<u8>, Vec<String>)>,
+}
+
+/// A connection to one member.
+pub(crate) struct Link {
+    pub(crate) network: NodeId,
+    peer: Vec<u8>,
+    outbound: bool,
+    /// Who it is, once its card was checked.
+    pub(crate) member: Option<(PersonaId, DeviceId)>,
+    /// The reconciliation that this side began.
+    ours: Option<Session>,
+    /// The one that the other side began.
+    theirs: BTreeMap<SyncSet, Negentropy<'static, NegentropyStorageVector>>,
+    last_sync: Timestamp,
+}
+
+struct Session {
+    set: SyncSet,
+    negentropy: Negentropy<'static, NegentropyStorageVector>,
+    have: Vec<Id>,
+    need: Vec<Id>,
+}
+
+/// All links of a group.
+#[derive(Default)]
+pub(crate) struct Links {
+    pub(crate) lanes: BTreeMap<NodeId, Lane>,
+    pub(crate) links: BTreeMap<LinkId, Link>,
+    /// Last card of each device, as far as known: dialled again after a restart.
+    cards: BTreeMap<DeviceId, CardContent>,
+    /// Keys being looked up: network, slot, device.
+    lookups: BTreeMap<[u8; 32], (NodeId, u64)>,
+    next_lookup: Timestamp,
+    next_publish: Timestamp,
+    turn: usize,
+    /// Own envelopes that were said again, and at which node last.
+    pub(crate) resent: BTreeMap<EnvelopeId, NodeId>,
+}
+
+impl Links {
+    /// Members linked now.
+    pub(crate) fn members(&self) -> usize {
+        let linked = self.links.values().filter_map(|l| l.member.map(|(p, _)| p));
+        linked.collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    pub(crate) fn members_on(&self, network: &NodeId) -> usize {
+        self.links.values().filter(|l| l.network == *network && l.member.is_some()).count()
+    }
+
+    fn is_linked(&self, device: &DeviceId) -> bool {
+        self.links.values().any(|l| l.member.is_some_and(|(_, d)| d == *device))
+    }
+}
+
+impl<M: Mls> Group<M> {
+    fn lane(&self, network: NodeId) -> LaneKey {
+        LaneKey { group: self.id, network }
+    }
+
+    fn topics(&self, network: &NodeId, today: Day) -> Vec<[u8; 16]> {
+        let days = [today.0.saturating_sub(1), today.0, today.0 + 1];
+        self.network_of(network).map(|n| days.iter().map(|d| n.topic(Day(*d))).collect()).unwrap_or_default()
+    }
+
+    pub(super) fn open_lane(&mut self, network: NodeId, ctx: &mut Ctx<'_, M>) {
+        if self.links.lanes.contains_key(&network) {
+            return;
+        }
+        let Some(gate) = self.network_of(&network).map(hearth_crypto::schedule::Network::gate) else { return };
+        let topics = self.topics(&network, ctx.today());
+        self.links.lanes.insert(network, Lane::default());
+        let (lane, members) = (self.lane(network), self.view.members.len());
+        ctx.send(LaneCommand::Open { lane, gate, topics, members });
+    }
+
+    pub(super) fn follow_topics(&mut self, ctx: &mut Ctx<'_, M>) {
+        for network in self.links.lanes.keys().copied().collect::<Vec<_>>() {
+            let (lane, topics) = (self.lane(network), self.topics(&network, ctx.today()));
+            ctx.send(LaneCommand::Topics { lane, topics });
+        }
+    }
+
+    pub(super) fn listening(&mut self, lane: LaneKey, peer: Vec<u8>, addresses: Vec<String>, ctx: &mut Ctx<'_, M>) {
+        let Some(at) = self.links.lanes.get_mut(&lane.network) else { return };
+        let first = at.own.is_none();
+        at.own = Some((peer, addresses));
+        self.links.next_publish = ctx.now;
+        if first {
+            self.links.next_lookup = ctx.now;
+            for card in self.links.cards.values().cloned().collect::<Vec<_>>() {
+                self.dial(&card, ctx);
+            }
+        }
+        self.find_members(ctx);
+    }
+
+    fn dial(&mut self, card: &CardContent, ctx: &mut Ctx<'_, M>) {
+        let open = self.links.lanes.get(&card.network).is_some_and(|l| l.own.as_ref().is_some_and(|(p, _)| *p != card.peer));
+        if open && !self.links.is_linked(&card.device) && !card.addresses.is_empty() {
+            let lane = self.lane(card.network);
+            ctx.send(LaneCommand::Dial { lane, peer: card.peer.clone(), addresses: card.addresses.clone() });
+        }
+    }
+
+    fn own_card(&self, network: &NodeId, now: Timestamp) -> Option<SignedCard> {
+        let (peer, addresses) = self.links.lanes.get(network)?.own.clone()?;
+        let content = CardContent {
+            persona: self.me(),
+            device: self.keys.device(),
+            peer,
+            addresses: addresses.into_iter().take(CARD_ADDRESSES_MAX).collect(),
+            network: *network,
+            made: now.minute(),
+            expires: Minute(now.minute().0 + 2 * SLOT_MS / 60_000),
+        };
+        Some(envelope::sign_card(&self.keys, &self.id, &content))
+    }
+
+    /// Writes the own card into the DHT and looks up members without a link, each when it is time.
+    pub(super) fn find_members(&mut self, ctx: &mut Ctx<'_, M>) {
+        if !self.is_joined() {
+            return;
+        }
+        if self.links.next_publish <= ctx.now && self.publish_card(ctx) {
+            let settled = ctx.now.0 % 60_000 > 50_000;
+            let next_minute = 60_000 - ctx.now.0 % 60_000;
+            let wait = if settled || self.links.turn > 0 { PUBLISH_EVERY_MS } else { next_minute };
+            self.links.next_publish = ctx.now.plus_ms(wait);
+        }
+        if self.links.next_lookup <= ctx.now {
+            self.look_up(ctx);
+            self.links.next_lookup = ctx.now.plus_ms(LOOKUP_EVERY_MS);
+        }
+        let at = self.links.next_publish.min(self.links.next_lookup);
+        if self.links.lanes.values().any(|l| l.own.is_some()) {
+            ctx.wake_at(at);
+        }
+    }
+
+    fn publish_card(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
+        let Some(id) = self.network().map(hearth_crypto::schedule::Network::id) else { return false };
+        let (Some(card), Some(network)) = (self.own_card(&id, ctx.now), self.network_of(&id).cloned()) else { return false };
+        let slot = slot_of(ctx.now);
+        // The next slot's record goes out early, so that a clock that is ahead finds it too.
+        for slot in [slot, slot + 1] {
+            let seed = network.record_seed(slot, &self.keys.device());
+            let Ok(sealed) = seal_card(&network.card_key(slot), &cbor::to_vec(&card), ctx.rng) else { continue };
+            let (pk, seq) = (public_of(&seed), ctx.now.minute().0);
+            let sig = hearth_crypto::persona::sign_with_seed(&seed, &record_message(seq, &sealed));
+            let value = cbor::to_vec(&Record { pk, seq, sig, sealed });
+            ctx.send(LaneCommand::DhtPut { key: record_key(&pk), value });
+        }
+        true
+    }
+
+    fn look_up(&mut self, ctx: &mut Ctx<'_, M>) {
+        let (Some(network), Some(tip)) = (self.network().cloned(), self.dag.tip_entry()) else { return };
+        let me = self.keys.device();
+        let mut devices: Vec<_> = tip.facts.leaves.iter().map(|l| l.device).filter(|d| *d != me && !self.links.is_linked(d)).collect();
+        if devices.is_empty() {
+            return;
+        }
+        self.links.turn += 1;
+        let start = self.links.turn.wrapping_mul(LOOKUPS) % devices.len();
+        devices.rotate_left(start);
+        for device in devices.into_iter().take(LOOKUPS) {
+            for slot in live_slots(ctx.now) {
+                let key = record_key(&public_of(&network.record_seed(slot, &device)));
+                self.links.lookups.insert(key, (network.id(), slot));
+                ctx.send(LaneCommand::DhtGet { key });
+            }
+        }
+        if self.links.lookups.len() > 64 * LOOKUPS {
+            self.links.lookups.clear();
+        }
+    }
+
+    /// A record came back from the DHT: key, signature, seal and card must all fit.
+    pub(super) fn card_found(&mut self, key: &[u8; 32], value: &[u8], ctx: &mut Ctx<'_, M>) {
+        let Some((id, slot)) = self.links.lookups.get(key).copied() else { return };
+        let Ok(record) = cbor::read::<Record>(value) else { return };
+        let fits = record_key(&record.pk) == *key
+            && hearth_crypto::persona::verify(&record.pk, &record_message(record.seq, &record.sealed), &record.sig);
+        let Some(network) = self.network_of(&id).filter(|_| fits) else { return };
+        let opened = open_card(&network.card_key(slot), &record.sealed).ok();
+        if let Some(card) = opened.and_then(|b| cbor::read::<SignedCard>(&b).ok()) {
+            self.take_card(&card, ctx);
+        }
+    }
+
+    /// Checks a card and dials if it is news. Returns whose it is.
+    fn take_card(&mut self, card: &SignedCard, ctx: &mut Ctx<'_, M>) -> Option<CardContent> {
+        let content = envelope::check_card(&self.id, card).ok()?;
+        if content.expires <= ctx.now.minute() || content.device == self.keys.device() {
+            return None;
+        }
+        let known = self.dag.tip_entry()?.facts.leaves.iter().any(|l| l.device == content.device && l.persona == content.persona);
+        let newer = self.links.cards.get(&content.device).is_none_or(|c| c.made <= content.made && *c != content);
+        if known && newer {
+            self.links.cards.insert(content.device, content.clone());
+            ctx.write(self.id, Table::State, &rows::card_key(&content.device), Some(card.content.clone()));
+        }
+        if known {
+            self.dial(&content, ctx);
+        }
+        Some(content)
+    }
+
+    /// A card from disk.
+    pub(super) fn restore_card(&mut self, card: CardContent) {
+        self.links.cards.insert(card.device, card);
+    }
+
+    pub(super) fn link_up(&mut self, lane: LaneKey, link: LinkId, (peer, outbound): (Vec<u8>, bool), ctx: &mut Ctx<'_, M>) {
+        let Some(card) = self.own_card(&lane.network, ctx.now) else {
+            return ctx.send(LaneCommand::Hangup { lane, link });
+        };
+        let last_sync = ctx.now;
+        let (member, ours, theirs) = (None, None, BTreeMap::new());
+        self.links.links.insert(link, Link { network: lane.network, peer, outbound, member, ours, theirs, last_sync });
+        self.tell(link, &SyncMessage::Hello(card), ctx);
+    }
+
+    pub(super) fn link_down(&mut self, link: LinkId, ctx: &mut Ctx<'_, M>) {
+        if self.links.links.remove(&link).is_some_and(|l| l.member.is_some()) {
+            self.links.next_lookup = ctx.now.plus_ms(1_000);
+            self.tell_network(ctx);
+        }
+    }
+
+    fn tell(&self, link: LinkId, message: &SyncMessage, ctx: &mut Ctx<'_, M>) {
+        if let Some(at) = self.links.links.get(&link) {
+            ctx.send(LaneCommand::Send { lane: self.lane(at.network), link, message: cbor::to_vec(message) });
+        }
+    }
+
+    pub(super) fn link_message(&mut self, link: LinkId, message: &[u8], ctx: &mut Ctx<'_, M>) {
+        let Some(at) = self.links.links.get(&link) else { return };
+        let greeted = at.member.is_some();
+        match cbor::read::<SyncMessage>(message) {
+            Ok(SyncMessage::Hello(card)) if !greeted => self.hello(link, &card, ctx),
+            Ok(SyncMessage::Reconcile { set, to_initiator, payload }) if greeted => {
+                if to_initiator { self.reconcile_ours(link, &payload, ctx) } else { self.reconcile_theirs(link, set, &payload, ctx) }
+            }
+            Ok(SyncMessage::Want { set, ids }) if greeted => {
+                let ids: Vec<_> = ids.iter().filter_map(|i| <[u8; 32]>::try_from(i.as_slice()).ok()).collect();
+                self.hand_over(link, set, &ids, ctx);
+            }
+            Ok(SyncMessage::Items { packets }) if greeted => {
+                for packet in packets {
+                    // A member sends what was asked for, so a copy seen before may be wanted now.
+                    if let Ok(packet) = cbor::read::<Packet>(&packet) {
+                        self.take(packet, ctx);
+                    }
+                }
+            }
+            Ok(SyncMessage::Done { set }) if greeted => {
+                if let Some(at) = self.links.links.get_mut(&link) {
+                    at.theirs.remove(&set);
+                }
+            }
+            // Out of turn, or garbage: this is no member of ours.
+            Ok(_) | Err(_) => {
+                let lane = self.lane(at.network);
+                self.links.links.remove(&link);
+                ctx.send(LaneCommand::Hangup { lane, link });
+            }
+        }
+    }
+
+    fn hello(&mut self, link: LinkId, card: &SignedCard, ctx: &mut Ctx<'_, M>) {
+        let content = self.take_card(card, ctx);
+        let Some(at) = self.links.links.get_mut(&link) else { return };
+        let lane = LaneKey { group: self.id, network: at.network };
+        let Some(content) = content.filter(|c| c.peer == at.peer && c.network == at.network) else {
+            self.links.links.remove(&link);
+            return ctx.send(LaneCommand::Hangup { lane, link });
+        };
+        at.member = Some((content.persona, content.device));
+        let outbound = at.outbound;
+        ctx.send(LaneCommand::Accept { lane, link });
+        self.tell_network(ctx);
+        if outbound {
+            self.begin_sync(link, SyncSet::Control, ctx);
+        }
+    }
+
+    /// Looks with every linked member now.
+    pub(crate) fn sync_now(&mut self, ctx: &mut Ctx<'_, M>) {
+        for link in self.links.links.iter().filter(|(_, l)| l.member.is_some()).map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.begin_sync(link, SyncSet::Control, ctx);
+        }
+        self.links.next_lookup = ctx.now;
+        self.find_members(ctx);
+    }
+
+    pub(super) fn sync_again(&mut self, ctx: &mut Ctx<'_, M>) {
+        let links: Vec<_> = self.links.links.iter().filter(|(_, l)| l.outbound && l.member.is_some()).map(|(id, l)| (*id, l.last_sync)).collect();
+        for (link, last) in links {
+            if ctx.now.since(last) >= SYNC_EVERY_MS {
+                self.begin_sync(link, SyncSet::Control, ctx);
+            }
+            ctx.wake_at(last.max(ctx.now).plus_ms(SYNC_EVERY_MS));
+        }
+    }
+
+    fn begin_sync(&mut self, link: LinkId, set: SyncSet, ctx: &mut Ctx<'_, M>) {
+        let Some(mut negentropy) = self.snapshot(set) else { return };
+        let Ok(payload) = negentropy.initiate() else { return };
+        let Some(at) = self.links.links.get_mut(&link) else { return };
+        at.last_sync = ctx.now;
+        at.ours = Some(Session { set, negentropy, have: Vec::new(), need: Vec::new() });
+        self.tell(link, &SyncMessage::Reconcile { set, to_initiator: false, payload }, ctx);
+    }
+
+    /// What this side has of a set, for comparing.
+    fn snapshot(&self, set: SyncSet) -> Option<Negentropy<'static, NegentropyStorageVector>> {
+        let mut storage = NegentropyStorageVector::new();
+        match set {
+            SyncSet::Control => {
+                for (id, _) in self.control_items() {
+                    storage.insert(0, Id::from_byte_array(id)).ok()?;
+                }
+            }
+            SyncSet::Envelopes => {
+                for (id, kept) in self.timeline.iter() {
+                    storage.insert(kept.sent_at.0, Id::from_byte_array(id.0)).ok()?;
+                }
+            }
+        }
+        storage.seal().ok()?;
+        Negentropy::owned(storage, RECONCILE_BYTES).ok()
+    }
+
+    fn control_items(&self) -> BTreeMap<[u8; 32], Control> {
+        let ops = self.log.ops_in_order().map(|(_, op)| Control::Op(op.clone()));
+        let frames = self.dag.frames_in_order().into_iter().map(|f| Control::Commit(f.clone()));
+        ops.chain(frames).map(|c| (c.hash(), c)).collect()
+    }
+
+    fn reconcile_theirs(&mut self, link: LinkId, set: SyncSet, payload: &[u8], ctx: &mut Ctx<'_, M>) {
+        let fresh = self.links.links.get(&link).is_some_and(|l| !l.theirs.contains_key(&set));
+        let snapshot = if fresh { self.snapshot(set) } else { None };
+        let Some(at) = self.links.links.get_mut(&link) else { return };
+        if let Some(snapshot) = snapshot {
+            at.theirs.insert(set, snapshot);
+        }
+        let Some(Ok(payload)) = at.theirs.get_mut(&set).map(|n| n.reconcile(payload)) else { return };
+        self.tell(link, &SyncMessage::Reconcile { set, to_initiator: true, payload }, ctx);
+    }
+
+    fn reconcile_ours(&mut self, link: LinkId, payload: &[u8], ctx: &mut Ctx<'_, M>) {
+        let Some(at) = self.links.links.get_mut(&link) else { return };
+        let Some(session) = at.ours.as_mut() else { return };
+        let Session { set, negentropy, have, need } = session;
+        let set = *set;
+        match negentropy.reconcile_with_ids(payload, have, need) {
+            Ok(Some(payload)) => self.tell(link, &SyncMessage::Reconcile { set, to_initiator: false, payload }, ctx),
+            Ok(None) => {
+                let Some(session) = at.ours.take() else { return };
+                let have: Vec<_> = session.have.iter().map(|i| i.to_bytes()).collect();
+                self.hand_over(link, set, &have, ctx);
+                for ids in session.need.chunks(SYNC_WANT_MAX) {
+                    let ids = ids.iter().map(|i| ByteVec::from(i.to_bytes().to_vec())).collect();
+                    self.tell(link, &SyncMessage::Want { set, ids }, ctx);
+                }
+                self.tell(link, &SyncMessage::Done { set }, ctx);
+                if set == SyncSet::Control {
+                    // What was asked for arrives before the answer to this: links keep their order.
+                    self.begin_sync(link, SyncSet::Envelopes, ctx);
+                }
+            }
+            Err(_) => at.ours = None,
+        }
+    }
+
+    /// Sends items of a set that the other side lacks, as far as it may have them.
+    fn hand_over(&mut self, link: LinkId, set: SyncSet, ids: &[[u8; 32]], ctx: &mut Ctx<'_, M>) {
+        if ids.is_empty() {
+            return;
+        }
+        let packets = match set {
+            SyncSet::Control => {
+                let items = self.control_items();
+                // Parents before children, causes before effects: the order in which they can be taken in.
+                let ops = self.log.ops_in_order().map(|(_, op)| Control::Op(op.clone()).hash());
+                let frames = self.dag.frames_in_order().into_iter().map(|f| Control::Commit(f.clone()).hash());
+                let order: Vec<_> = ops.chain(frames).filter(|id| ids.contains(id)).collect();
+                order.iter().filter_map(|id| items.get(id)).map(|c| cbor::to_vec(&Packet::Control(c.clone()))).collect()
+            }
+            SyncSet::Envelopes => self.shared_packets(link, ids, ctx),
+        };
+        let mut batch: Vec<ByteVec> = Vec::new();
+        let mut size = 0;
+        for packet in packets {
+            if !batch.is_empty() && (size + packet.len() > ITEMS_BYTES || batch.len() >= SYNC_ITEMS_MAX) {
+                self.tell(link, &SyncMessage::Items { packets: std::mem::take(&mut batch) }, ctx);
+                size = 0;
+            }
+            size += packet.len();
+            batch.push(packet.into());
+        }
+        if !batch.is_empty() {
+            self.tell(link, &SyncMessage::Items { packets: batch }, ctx);
+        }
+    }
+
+    /// Envelopes that the member at the other end may have, sealed for everybody at the tip.
+    fn shared_packets(&mut self, link: LinkId, ids: &[[u8; 32]], ctx: &mut Ctx<'_, M>) -> Vec<Vec<u8>> {
+        let Some(persona) = self.links.links.get(&link).and_then(|l| l.member).map(|(p, _)| p) else { return Vec::new() };
+        let known = ids.iter().filter_map(|id| self.timeline.get(&EnvelopeId(*id)));
+        let mut given: Vec<_> = known.filter(|k| self.may_have(&persona, k, ctx.now)).collect();
+        given.sort_by_key(|k| (k.sent_at, k.device, k.seq));
+        let given: Vec<SignedEnvelope> = given.into_iter().filter_map(|k| k.signed.clone()).collect();
+        let node = self.dag.tip;
+        let Some(key) = self.dag.secret_state(&node).and_then(|s| s.export(SHARE_LABEL, b"").ok()) else { return Vec::new() };
+        let mut packets = Vec::new();
+        let mut batch = SharedEnvelopes::default();
+        let mut size = 0;
+        let mut seal = |batch: &mut SharedEnvelopes| {
+            if let Ok(sealed) = seal_body(&key, SHARED_SEAL, &cbor::to_vec(&std::mem::take(batch)), ctx.rng) {
+                packets.push(cbor::to_vec(&Packet::Shared { node, sealed }));
+            }
+        };
+        for signed in given {
+            if size + signed.content.len() > SHARE_BYTES && !batch.envelopes.is_empty() {
+                seal(&mut batch);
+                size = 0;
+            }
+            size += signed.content.len() + 80;
+            batch.envelopes.push(signed);
+        }
+        if !batch.envelopes.is_empty() {
+            seal(&mut batch);
+        }
+        packets
+    }
+
+    /// A member may have what was first sent at or below the node that brought it, and the group's window.
+    fn may_have(&self, persona: &PersonaId, kept: &Kept, now: Timestamp) -> bool {
+        let Some(tip) = self.dag.tip_entry() else { return false };
+        let Some((since, _)) = tip.elders.get(persona).filter(|_| tip.facts.leaves.iter().any(|l| l.persona == *persona)) else {
+            return false;
+        };
+        let after = self.dag.entry(&kept.node).is_some_and(|e| e.depth >= *since);
+        let window = u64::from(self.view.settings.history_days) * 24 * 60;
+        after || (window > 0 && kept.sent_at.0 + window >= now.minute().0)
+    }
+}

@@ -1,0 +1,305 @@
+//! Mailboxes of relays: what is read from them and put into them.
+
+use hearth_crypto::{
+    mls::Mls,
+    schedule::{Key, Network},
+    seal::{open_frame, seal_frame},
+};
+use hearth_protocol::{
+    cbor,
+    frame::Control,
+    id::{EnvelopeId, NodeId, QueueId},
+    limits::GET_MAX,
+    mailbox::{Action, Answer, Blob, QueueKind, Refusal as Refused},
+    packet::Packet,
+    time::Day,
+};
+
+use super::{Group, rows};
+use crate::{
+    app::{Notice, RelayState},
+    engine::{
+        ctx::Ctx,
+        desk::{Asked, PUTS_UNDER_WAY, Queue, Step},
+        lane::{LaneCommand, LaneKey, RelayFailure, Ticket},
+        outbox::{Item, parts_of},
+    },
+    store::Table,
+};
+
+impl<M: Mls> Group<M> {
+    pub(super) fn relay_up(&mut self, address: &str, key: [u8; 32], ctx: &mut Ctx<'_, M>) {
+        let Some(session) = self.desk.sessions.get_mut(address) else { return };
+        session.key = Some(key);
+        session.full = false;
+        self.want_queues(address, ctx);
+        self.doors.relay_up(address, ctx.now);
+        self.tell_network(ctx);
+    }
+
+    pub(super) fn relay_down(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
+        self.desk.lost(address);
+        self.outbox.relay_lost(address);
+        self.doors.relay_down(address);
+        self.tell_network(ctx);
+    }
+
+    pub(super) fn tell_network(&self, ctx: &mut Ctx<'_, M>) {
+        let relays = self.relay_states().into_iter().filter(|(a, _)| self.is_relay(a)).collect();
+        let peers = self.links.members();
+        ctx.notice(Notice::NetworkChanged { group: Some(self.id), peers, relays });
+    }
+
+    /// Every mailbox in use and its state.
+    pub(crate) fn relay_states(&self) -> Vec<(String, RelayState)> {
+        let state = |s: &crate::engine::desk::Session| match (s.key, s.full) {
+            (None, _) => RelayState::Unreachable,
+            (Some(_), true) => RelayState::Full,
+            (Some(_), false) => RelayState::Ok,
+        };
+        self.desk.sessions.iter().map(|(a, s)| (a.clone(), state(s))).collect()
+    }
+
+    /// Adds the queues of every known network at a relay.
+    pub(super) fn want_queues(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
+        let from = Day(self.synced.0.saturating_sub(2));
+        self.desk.want(address, self.networks.iter().map(|n| (n, from)), ctx.today());
+    }
+
+    /// A new day: tomorrow's queues and topics.
+    pub(super) fn new_day(&mut self, ctx: &mut Ctx<'_, M>) {
+        for address in self.desk.sessions.keys().cloned().collect::<Vec<_>>() {
+            self.want_queues(&address, ctx);
+        }
+        self.follow_topics(ctx);
+    }
+
+    /// Asks what can be asked, and offers what waits.
+    pub(super) fn work_desk(&mut self, ctx: &mut Ctx<'_, M>) {
+        for address in self.desk.sessions.keys().cloned().collect::<Vec<_>>() {
+            if self.desk.sessions.get(&address).is_none_or(|s| s.key.is_none()) {
+                continue;
+            }
+            for queue in self.desk.idle(&address) {
+                let action = Action::Subscribe { queue: queue.keys.id, after: queue.cursor };
+                self.ask(&address, action, Some(queue.keys.read.clone()), Asked::Subscribe(queue.keys.id), ctx);
+            }
+            self.offer(&address, ctx);
+        }
+        let read = self.desk.sessions.keys().any(|a| self.is_relay(a) && self.desk.is_read(a));
+        if read && self.synced < ctx.today() {
+            self.synced = ctx.today();
+            self.save_group(ctx);
+        }
+    }
+
+    pub(super) fn ask(&mut self, address: &str, action: Action, signer: Option<Key>, asked: Asked, ctx: &mut Ctx<'_, M>) {
+        if let Asked::Subscribe(queue) | Asked::Get(queue) | Asked::Create(queue) = &asked
+            && let Some(queue) = self.desk.queue(address, queue)
+        {
+            queue.step = Step::Asked;
+        }
+        let ticket = ctx.ticket();
+        self.desk.asked.insert(ticket, (address.to_owned(), asked));
+        ctx.send(LaneCommand::Relay { group: self.id, address: address.to_owned(), ticket, action, signer });
+    }
+
+    /// PUTs what this relay does not have yet, as far as its windows allow.
+    fn offer(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
+        if !self.takes_mail(address) {
+            return;
+        }
+        let room = PUTS_UNDER_WAY.saturating_sub(self.outbox.under_way(address));
+        for (number, part) in self.outbox.wanting(address, room) {
+            let Some(item) = self.outbox.get(number) else { continue };
+            let day = (!item.control).then_some(item.day);
+            let (Some(queue), Some(bytes)) = (self.desk.queue_for(address, &item.network, day), item.parts.get(part)) else { continue };
+            if queue.step != Step::Live {
+                continue;
+            }
+            let Ok(blob) = seal_frame(&queue.keys.seal, bytes, ctx.rng) else { continue };
+            let (id, write) = (queue.keys.id, queue.keys.write.clone());
+            self.outbox.sent(address, number, part);
+            self.ask(address, Action::Put { queue: id, blob }, Some(write), Asked::Put { number, part, queue: id }, ctx);
+        }
+    }
+
+    pub(super) fn relay_answer(&mut self, ticket: Ticket, answer: Result<Answer, RelayFailure>, ctx: &mut Ctx<'_, M>) {
+        let Some((address, asked)) = self.desk.asked.remove(&ticket) else { return };
+        match asked {
+            Asked::Subscribe(queue) | Asked::Get(queue) => self.read_answer(&address, &queue, answer, ctx),
+            Asked::Create(queue) => {
+                if let Some(queue) = self.desk.queue(&address, &queue) {
+                    queue.step = if matches!(answer, Ok(Answer::Created)) { Step::Idle } else { Step::Absent };
+                }
+            }
+            Asked::Put { number, part, queue } => self.put_answer(&address, (number, part, queue), answer, ctx),
+            Asked::Slot(slot) => self.slot_answer(&address, slot, answer, ctx),
+        }
+    }
+
+    fn read_answer(&mut self, address: &str, queue: &QueueId, answer: Result<Answer, RelayFailure>, ctx: &mut Ctx<'_, M>) {
+        match answer {
+            Ok(Answer::Blobs { blobs, more }) => {
+                self.take_blobs(address, queue, blobs, ctx);
+                let Some(at) = self.desk.queue(address, queue) else { return };
+                at.step = Step::Live;
+                if more {
+                    let (after, read) = (at.cursor, at.keys.read.clone());
+                    let max = u16::try_from(GET_MAX).unwrap_or(u16::MAX);
+                    self.ask(address, Action::Get { queue: *queue, after, max }, Some(read), Asked::Get(*queue), ctx);
+                }
+            }
+            Ok(Answer::Refused(Refused::NotFound)) => {
+                let today = ctx.today();
+                let Some(at) = self.desk.queue(address, queue) else { return };
+                if at.day.is_none_or(|d| d.0 + 1 >= today.0) {
+                    let (write_pk, read_pk, kind) = (at.keys.write_pk, at.keys.read_pk, at.keys.kind);
+                    self.ask(address, Action::Create { write_pk, read_pk, kind, pow: 0 }, None, Asked::Create(*queue), ctx);
+                } else {
+                    at.step = Step::Absent;
+                }
+            }
+            // Refused for another reason, or the session is gone: read again with the next session.
+            Ok(_) | Err(_) => {
+                if let Some(at) = self.desk.queue(address, queue) {
+                    at.step = Step::Absent;
+                }
+            }
+        }
+    }
+
+    /// Blobs of a queue, oldest first. A blob that does not open moves the cursor all the same: it never will.
+    pub(super) fn take_blobs(&mut self, address: &str, queue: &QueueId, blobs: Vec<Blob>, ctx: &mut Ctx<'_, M>) {
+        let Some(key) = self.desk.sessions.get(address).and_then(|s| s.key) else { return };
+        let Some(Queue { keys, cursor, .. }) = self.desk.queue(address, queue).cloned() else { return };
+        let mut end = cursor;
+        for blob in blobs {
+            // A push that overtook a GET leaves a hole: the GET under way, or the next session, brings it.
+            if blob.seq == end + 1 {
+                end = blob.seq;
+            }
+            if let Ok(packet) = open_frame(&keys.seal, &blob.bytes) {
+                self.receive(&packet, ctx);
+            }
+        }
+        if end != cursor {
+            if let Some(at) = self.desk.queue(address, queue) {
+                at.cursor = end;
+            }
+            self.desk.cursors.insert((key, *queue), end);
+            ctx.write(self.id, Table::State, &rows::cursor_key(&key, queue), Some(end.to_be_bytes().to_vec()));
+        }
+    }
+
+    fn put_answer(
+        &mut self,
+        address: &str,
+        (number, part, queue): (u64, usize, QueueId),
+        answer: Result<Answer, RelayFailure>,
+        ctx: &mut Ctx<'_, M>,
+    ) {
+        match answer {
+            Ok(Answer::Stored { .. }) => {
+                if let Some(session) = self.desk.sessions.get_mut(address) {
+                    session.held += 1;
+                    session.full = false;
+                }
+                if self.outbox.stored(address, number, part) {
+                    self.item_held(address, number, ctx);
+                }
+            }
+            Ok(Answer::Refused(Refused::NotFound)) => {
+                self.outbox.failed(address, number, part);
+                if let Some(at) = self.desk.queue(address, &queue) {
+                    at.step = Step::Idle;
+                }
+            }
+            Ok(Answer::Refused(Refused::Full)) => {
+                // The part stays marked as under way until the next session, so that a full relay is not hammered.
+                if let Some(session) = self.desk.sessions.get_mut(address)
+                    && !std::mem::replace(&mut session.full, true)
+                {
+                    self.tell_network(ctx);
+                }
+            }
+            Ok(_) | Err(_) => self.outbox.failed(address, number, part),
+        }
+    }
+
+    /// A relay holds an item: remember it, and let the item go once every relay of the group does.
+    fn item_held(&mut self, address: &str, number: u64, ctx: &mut Ctx<'_, M>) {
+        let relays = self.relays().to_vec();
+        let Some(item) = self.outbox.get(number) else { return };
+        let everywhere = relays.iter().all(|r| item.held.contains(r));
+        let envelope = item.envelope;
+        let row = (!everywhere).then(|| cbor::to_vec(item));
+        ctx.write(self.id, Table::Outbox, &number.to_be_bytes(), row);
+        if everywhere {
+            self.outbox.remove(number);
+        }
+        if let Some(envelope) = envelope.filter(|_| self.is_relay(address)) {
+            self.mark_held(envelope, address, ctx);
+        }
+    }
+
+    /// Hands a control item to everybody: gossip and the network's control queue at every relay.
+    pub(crate) fn publish_control(&mut self, control: Control, network: NodeId, ctx: &mut Ctx<'_, M>) {
+        self.publish(&Packet::Control(control), (network, true), None, ctx);
+    }
+
+    /// Hands a packet to everybody. `to`: the network, and whether it is control.
+    pub(crate) fn publish(
+        &mut self,
+        packet: &Packet,
+        (network, control): (NodeId, bool),
+        envelope: Option<EnvelopeId>,
+        ctx: &mut Ctx<'_, M>,
+    ) {
+        let parts = parts_of(packet);
+        for part in &parts {
+            self.inbox.is_new(part);
+            self.gossip_out(&network, part, ctx);
+        }
+        // Without any relay members carry packets themselves; only a newcomer's commit is left at its host's mailbox.
+        if self.relays().is_empty() && (self.guests.is_empty() || !control) {
+            return;
+        }
+        let item = Item {
+            number: self.outbox.next_number(),
+            parts: parts.into_iter().map(Into::into).collect(),
+            control,
+            network,
+            day: ctx.today(),
+            envelope,
+            held: Vec::new(),
+            since: ctx.now,
+        };
+        ctx.write(self.id, Table::Outbox, &item.number.to_be_bytes(), Some(cbor::to_vec(&item)));
+        self.outbox.push(item);
+    }
+
+    fn gossip_out(&self, network: &NodeId, packet: &[u8], ctx: &mut Ctx<'_, M>) {
+        if !self.links.lanes.contains_key(network) || self.links.members_on(network) == 0 {
+            return;
+        }
+        let Some(keys) = self.network_of(network) else { return };
+        let today = ctx.today();
+        if let Ok(frame) = seal_frame(&keys.wire(today), packet, ctx.rng) {
+            let lane = LaneKey { group: self.id, network: *network };
+            ctx.send(LaneCommand::Publish { lane, topic: keys.topic(today), frame });
+        }
+    }
+
+    pub(super) fn gossip_in(&mut self, lane: LaneKey, message: u64, frame: &[u8], ctx: &mut Ctx<'_, M>) {
+        let today = ctx.today().0;
+        let opened = self.network_of(&lane.network).and_then(|n: &Network| {
+            [today, today.saturating_sub(1), today + 1].iter().find_map(|d| open_frame(&n.wire(Day(*d)), frame).ok())
+        });
+        ctx.send(LaneCommand::Verdict { lane, message, accept: opened.is_some() });
+        if let Some(packet) = opened {
+            self.receive(&packet, ctx);
+        }
+    }
+}
+

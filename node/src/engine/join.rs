@@ -1,0 +1,334 @@
+//! Coming in by a link: find the door at a mailbox, verify the chain to Genesis, make an external commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth_crypto::{
+    hpke,
+    mls::{Mls, MlsNode},
+    persona::DeviceKeys,
+    policy::{At, InviteKeys, InviteStatus, PolicyLog, PolicyState, Seat},
+    schedule::{Network, wrapper_slot_id},
+    seal::open_body,
+};
+use hearth_protocol::{
+    cbor,
+    door::{ClosedReason, DoorBody, DoorWrapper},
+    frame::CommitFrame,
+    id::{GroupId, NodeId, OpId, hash},
+    link::InviteLink,
+    mailbox::{Action, Answer as Stored, Refusal as Refused},
+    op::{JoinMode, OpBody, SignedOp},
+    time::Timestamp,
+};
+
+use super::{
+    ctx::Ctx,
+    dag::{Dag, Offered},
+    group::{
+        Group, Start,
+        door::{DOOR_SEAL, WRAPPER_INFO},
+    },
+    lane::{LaneCommand, LaneEvent, RelayFailure, Ticket},
+};
+use crate::app::{Answer, CommandId, Join, Kind, Refusal, Utc};
+
+/// An attempt is given up after this long.
+pub(crate) const DEADLINE_MS: u64 = 40_000;
+/// When no mailbox at all is reachable, this is soon enough to say so.
+const UNREACHABLE_MS: u64 = 20_000;
+
+const NO_DOOR: Refusal = Refusal::new(Kind::NotFound, "nothing lies behind this link: ask for a new one");
+const OFFLINE: Refusal = Refusal::new(Kind::Offline, "no relay or member of the group answers: try again later");
+const FORGED: Refusal = Refusal::new(Kind::Invalid, "what lies behind this link is not the group it names: ask for a new one");
+const KNOCK: Refusal = Refusal::new(Kind::NotPermitted, "this group admits by knocking, which this version cannot do yet");
+
+/// What is wanted of the door.
+pub(crate) enum Purpose {
+    /// Look only.
+    Inspect,
+    /// Come in as this persona, under this name.
+    Join {
+        keys: DeviceKeys,
+        name: String,
+    },
+}
+
+/// One attempt.
+pub(crate) struct Attempt {
+    pub(crate) link: InviteLink,
+    invite: InviteKeys,
+    purpose: Purpose,
+    pub(crate) command: CommandId,
+    since: Timestamp,
+    /// Mailboxes and, while up, their keys.
+    pub(crate) mailboxes: BTreeMap<String, Option<[u8; 32]>>,
+    asked: BTreeMap<Ticket, (String, Ask)>,
+    body_key: Option<[u8; 32]>,
+    empty: BTreeSet<String>,
+    closed: Option<ClosedReason>,
+}
+
+enum Ask {
+    Wrapper,
+    Body,
+}
+
+/// How an attempt goes on.
+pub(crate) enum Next<M: Mls> {
+    /// Nothing yet.
+    Wait,
+    /// Over, without a group.
+    Reply(Result<Answer, Refusal>),
+    /// In: the group, with the commit still to be handed out.
+    In(Box<Entered<M>>),
+}
+
+/// A group that was entered.
+pub(crate) struct Entered<M: Mls> {
+    pub(crate) group: Group<M>,
+    pub(crate) frame: CommitFrame,
+    pub(crate) network: NodeId,
+}
+
+/// A door whose chain was verified to Genesis.
+pub(crate) struct Opened<M: Mls> {
+    pub(crate) log: PolicyLog,
+    pub(crate) dag: Dag<M::Node>,
+    pub(crate) network: Network,
+    pub(crate) node: NodeId,
+    pub(crate) group_info: Vec<u8>,
+}
+
+impl Attempt {
+    pub(crate) fn new(link: InviteLink, purpose: Purpose, command: CommandId, now: Timestamp) -> Self {
+        let addresses = if link.relays.is_empty() { &link.bootstrap } else { &link.relays };
+        let mailboxes = addresses.iter().map(|a| (a.clone(), None)).collect();
+        let invite = InviteKeys::from_secret(&link.secret);
+        Self {
+            link,
+            invite,
+            purpose,
+            command,
+            since: now,
+            mailboxes,
+            asked: BTreeMap::new(),
+            body_key: None,
+            empty: BTreeSet::new(),
+            closed: None,
+        }
+    }
+
+    /// The group that the link names.
+    pub(crate) fn group(&self) -> GroupId {
+        self.link.group
+    }
+
+    /// Begins: asks the shell for sessions.
+    pub(crate) fn begin<M: Mls>(&self, ctx: &mut Ctx<'_, M>) {
+        let addresses = self.mailboxes.keys().cloned().collect();
+        ctx.send(LaneCommand::Relays { group: self.group(), addresses });
+        ctx.wake_at(self.since.plus_ms(UNREACHABLE_MS));
+    }
+
+    pub(crate) fn tick<M: Mls>(&self, ctx: &mut Ctx<'_, M>) -> Next<M> {
+        let waited = ctx.now.since(self.since);
+        let none_up = self.mailboxes.values().all(Option::is_none);
+        if waited >= DEADLINE_MS || (none_up && waited >= UNREACHABLE_MS) {
+            let nothing = !self.empty.is_empty();
+            return Next::Reply(Err(self.closed.map(closed).unwrap_or(if nothing { NO_DOOR } else { OFFLINE })));
+        }
+        ctx.wake_at(self.since.plus_ms(if none_up { UNREACHABLE_MS } else { DEADLINE_MS }));
+        Next::Wait
+    }
+
+    pub(crate) fn on_lane<M: Mls>(&mut self, event: LaneEvent, ctx: &mut Ctx<'_, M>) -> Next<M> {
+        match event {
+            LaneEvent::RelayUp { address, relay_key, .. } if self.mailboxes.contains_key(&address) => {
+                self.mailboxes.insert(address.clone(), Some(relay_key));
+                let slot = wrapper_slot_id(&self.invite.join_pk(), &relay_key);
+                self.ask(address, Action::SlotGet { slot }, Ask::Wrapper, ctx);
+                Next::Wait
+            }
+            LaneEvent::RelayDown { address, .. } => {
+                if let Some(key) = self.mailboxes.get_mut(&address) {
+                    *key = None;
+                }
+                Next::Wait
+            }
+            LaneEvent::RelayAnswer { ticket, answer, .. } => match self.asked.remove(&ticket) {
+                Some((address, Ask::Wrapper)) => self.wrapper(address, answer, ctx),
+                Some((address, Ask::Body)) => self.body(address, answer, ctx),
+                None => Next::Wait,
+            },
+            _ => Next::Wait,
+        }
+    }
+
+    fn ask<M: Mls>(&mut self, address: String, action: Action, ask: Ask, ctx: &mut Ctx<'_, M>) {
+        let ticket = ctx.ticket();
+        self.asked.insert(ticket, (address.clone(), ask));
+        ctx.send(LaneCommand::Relay { group: self.group(), address, ticket, action, signer: None });
+    }
+
+    fn wrapper<M: Mls>(&mut self, address: String, answer: Result<Stored, RelayFailure>, ctx: &mut Ctx<'_, M>) -> Next<M> {
+        let bodies = match answer {
+            Ok(Stored::Slot { bodies, .. }) => bodies,
+            Ok(Stored::Refused(Refused::NotFound)) => return self.nothing_at(address),
+            Ok(_) | Err(_) => return Next::Wait,
+        };
+        let open = |b: &[u8]| hpke::open_with(self.invite.door_seed(), WRAPPER_INFO, &self.link.group.0, b).ok();
+        let newest = bodies.iter().find_map(|b| cbor::from_slice::<DoorWrapper>(&open(b)?, 1_024).ok());
+        match newest {
+            Some(DoorWrapper::Open { body_key, body_slot, .. }) => {
+                self.body_key = Some(body_key);
+                self.ask(address, Action::SlotGet { slot: body_slot }, Ask::Body, ctx);
+                Next::Wait
+            }
+            Some(DoorWrapper::Closed { reason }) => {
+                // One relay may be behind: only when all that answered say so is it over.
+                self.closed = Some(reason);
+                self.nothing_at(address)
+            }
+            None => self.nothing_at(address),
+        }
+    }
+
+    /// Nothing to be had here. Over when no mailbox is left to hope for.
+    fn nothing_at<M: Mls>(&mut self, address: String) -> Next<M> {
+        self.empty.insert(address);
+        if !self.mailboxes.keys().all(|a| self.empty.contains(a)) {
+            return Next::Wait;
+        }
+        Next::Reply(Err(self.closed.map_or(NO_DOOR, closed)))
+    }
+
+    fn body<M: Mls>(&mut self, address: String, answer: Result<Stored, RelayFailure>, ctx: &mut Ctx<'_, M>) -> Next<M> {
+        let bodies = match answer {
+            Ok(Stored::Slot { bodies, .. }) => bodies,
+            Ok(Stored::Refused(Refused::NotFound)) => return self.nothing_at(address),
+            Ok(_) | Err(_) => return Next::Wait,
+        };
+        let Some(key) = self.body_key else { return Next::Wait };
+        let body = bodies.iter().find_map(|b| cbor::read::<DoorBody>(&open_body(&key, DOOR_SEAL, b).ok()?).ok());
+        let Some(body) = body else { return self.nothing_at(address) };
+        let Some(opened) = open_door(ctx.mls, &self.link.group, body) else { return Next::Reply(Err(FORGED)) };
+        let state = opened.dag.policy(&opened.log, &opened.node);
+        let invite = match state.invites.get(&self.link.invite) {
+            Some(invite) if invite.join_pk == self.invite.join_pk() => invite.clone(),
+            _ => return Next::Reply(Err(FORGED)),
+        };
+        if let Some(reason) = ended(&state, &invite, ctx.now) {
+            return Next::Reply(Err(closed(reason)));
+        }
+        let Purpose::Join { keys, name } = &self.purpose else { return Next::Reply(Ok(inspected(&state, &invite))) };
+        if invite.mode != JoinMode::Open {
+            return Next::Reply(Err(KNOCK));
+        }
+        match enter(opened, (keys, name), (&self.invite, self.link.invite, &invite), ctx) {
+            Some(entered) => Next::In(Box::new(entered)),
+            None => Next::Reply(Err(FORGED)),
+        }
+    }
+}
+
+fn ended(state: &PolicyState, invite: &hearth_crypto::policy::Invite, now: Timestamp) -> Option<ClosedReason> {
+    match invite.status {
+        InviteStatus::Exhausted => Some(ClosedReason::Exhausted),
+        InviteStatus::Revoked => Some(ClosedReason::Revoked),
+        InviteStatus::Open if state.settings.shield => Some(ClosedReason::Revoked),
+        InviteStatus::Open if invite.expires <= now.minute() => Some(ClosedReason::Expired),
+        InviteStatus::Open => None,
+    }
+}
+
+/// A closed invite in the façade's words.
+fn closed(reason: ClosedReason) -> Refusal {
+    match reason {
+        ClosedReason::Exhausted => Refusal::new(Kind::Exhausted, "every use of this link is taken: ask for a new one"),
+        ClosedReason::Expired => Refusal::new(Kind::Expired, "this link has expired: ask for a new one"),
+        ClosedReason::Revoked => Refusal::new(Kind::Expired, "this link was withdrawn: ask for a new one"),
+    }
+}
+
+fn inspected(state: &PolicyState, invite: &hearth_crypto::policy::Invite) -> Answer {
+    Answer::Inspected {
+        group_name: state.settings.name.clone(),
+        charter: state.settings.charter.clone(),
+        join: if invite.mode == JoinMode::Open { Join::Open } else { Join::Knock },
+        history_days: state.settings.history_days,
+        expires_at: Utc(invite.expires.start()),
+        members_hint: state.members.len(),
+    }
+}
+
+/// The MLS group id of a generation: SHA-256 of Genesis and the generation.
+pub(crate) fn mls_group_id(genesis: &SignedOp, generation: u32) -> [u8; 32] {
+    hash(&[&cbor::to_vec(genesis), &generation.to_be_bytes()])
+}
+
+/// Verifies a door: every op signed and within its author's right, the root made by the founder alone, every
+/// commit between root and node judged, the GroupInfo of exactly that node.
+pub(crate) fn open_door<M: Mls>(mls: &M, group: &GroupId, body: DoorBody) -> Option<Opened<M>> {
+    let mut log = PolicyLog::for_group(*group);
+    for op in body.ops {
+        log.insert(op).ok()?;
+    }
+    let genesis = OpId(group.0);
+    let founder = log.content(&genesis).map(|c| c.persona)?;
+    let base_info = if body.base_info.is_empty() { body.group_info.clone() } else { body.base_info };
+    let root = mls.open_group_info(&base_info).ok()?;
+    let facts = root.facts();
+    let alone = facts.leaves.len() == 1 && facts.leaves.iter().all(|l| l.persona == founder);
+    if facts.node != body.base || !alone || facts.binding.heads != [genesis] {
+        return None;
+    }
+    let mut dag = Dag::new(root, base_info, &log);
+    for frame in body.frames {
+        dag.offer(mls, &mut log, frame);
+    }
+    dag.retry(mls, &mut log);
+    let node = mls.open_group_info(&body.group_info).ok()?;
+    let entry = dag.nodes.get_mut(&body.node)?;
+    if node.facts() != &entry.facts || body.keys.network != entry.network {
+        return None;
+    }
+    dag.reselect(&log);
+    Some(Opened { log, dag, network: Network::from_keys(body.keys), node: body.node, group_info: body.group_info })
+}
+
+/// Makes the external commit and the group object around it.
+fn enter<M: Mls>(
+    mut opened: Opened<M>,
+    (keys, name): (&DeviceKeys, &str),
+    (secret, id, invite): (&InviteKeys, OpId, &hearth_crypto::policy::Invite),
+    ctx: &mut Ctx<'_, M>,
+) -> Option<Entered<M>> {
+    let free: Vec<u32> = (0..invite.uses).filter(|s| !invite.taken.contains_key(s)).take(1_000).collect();
+    let pick = u64::from_be_bytes(ctx.random()) % (free.len().max(1) as u64);
+    let slot = *free.get(usize::try_from(pick).ok()?)?;
+    // A Join rests on nothing that its parent does not realise.
+    let heads = opened.dag.entry(&opened.node)?.heads.clone();
+    let seat = Seat { invite: id, slot, name: name.to_owned() };
+    let op = opened.log.make_join(keys, secret, At { heads: &heads, node: opened.node }, seat).ok()?;
+    let (frame, node) = take_seat(&mut opened, keys, &op, ctx)?;
+    let network = opened.network.id();
+    let start = Start { id: opened.log.group()?, keys: keys.clone(), log: opened.log, dag: opened.dag, networks: vec![opened.network] };
+    let mut group = Group::new(start, ctx.today());
+    group.own_join = Some(op);
+    group.dag.tip = node;
+    Some(Entered { group, frame, network })
+}
+
+/// Commits from outside on the door's node, carrying the Join.
+pub(crate) fn take_seat<M: Mls>(opened: &mut Opened<M>, keys: &DeviceKeys, op: &SignedOp, ctx: &mut Ctx<'_, M>) -> Option<(CommitFrame, NodeId)> {
+    let (commit, child) = ctx.mls.join_external(keys, &opened.group_info, &cbor::to_vec(op)).ok()?;
+    let frame = CommitFrame { parent: opened.node, commit };
+    let Offered::Accepted(node) = opened.dag.offer(ctx.mls, &mut opened.log, frame.clone()) else { return None };
+    opened.dag.nodes.get_mut(&node)?.state = Some(child);
+    Some((frame, node))
+}
+
+/// Whether an op is this persona's own Join.
+pub(crate) fn is_join(op: &SignedOp) -> bool {
+    op.open().is_ok_and(|c| matches!(c.body, OpBody::Join { .. }))
+}
