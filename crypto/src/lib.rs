@@ -9,3 +9,4 @@ pub mod persona;
 pub mod policy;
 pub mod schedule;
 pub mod seal;
+pub mod select;

@@ -101,4 +101,4 @@ pub enum Motion {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

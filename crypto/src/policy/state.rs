@@ -17,6 +17,7 @@ use super::{
     rights::{Elders, Refusal, Standing, verdict},
     seniority_key,
 };
+use crate::select::{self, NodePolicy, Revoked};
 
 const ROSTER_LABEL: &[u8] = b"hearth roster/1";
 
@@ -137,16 +138,26 @@ pub enum RevocationKind {
 /// A removal, departure or demotion in effect.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revocation {
-    /// Its name: the last of its ops in log order.
-    pub op: OpId,
     /// Whom it concerns.
     pub subject: PersonaId,
     /// What it takes.
     pub kind: RevocationKind,
-    /// Every op that signed it, sorted.
-    pub ops: Vec<OpId>,
+    /// Every op that signed it.
+    pub ops: BTreeSet<OpId>,
     /// Where its signers stood.
     pub at_nodes: BTreeSet<NodeId>,
+}
+
+impl From<&Revocation> for select::Revocation {
+    fn from(revocation: &Revocation) -> Self {
+        let kind = match revocation.kind {
+            RevocationKind::Remove => Revoked::Membership,
+            RevocationKind::Leave => Revoked::Left,
+            RevocationKind::Demote => Revoked::Role,
+        };
+        let Revocation { subject, ops, at_nodes, .. } = revocation.clone();
+        Self { ops, subject, kind, at_nodes }
+    }
 }
 
 /// How far a motion is.
@@ -265,6 +276,19 @@ impl PolicyState {
         u32::try_from(place).unwrap_or(u32::MAX)
     }
 
+    /// Every op of the revocations in effect: what `select` takes as `NodeInfo::realises`.
+    #[must_use]
+    pub fn realises(&self) -> BTreeSet<OpId> {
+        self.revocations.iter().flat_map(|r| r.ops.iter().copied()).collect()
+    }
+
+    /// Who decides at a node with this state, as `select` takes it.
+    #[must_use]
+    pub fn node_policy(&self) -> NodePolicy {
+        let members = self.members.keys().copied().collect();
+        NodePolicy { facilitators: self.facilitators().into_iter().collect(), members }
+    }
+
     /// ⌊f/2⌋+1.
     #[must_use]
     pub fn quorum(&self) -> usize {
@@ -361,11 +385,9 @@ fn revocation(subject: &PersonaId, event: &Event<'_>) -> Option<Revocation> {
         Kind::Role(_) if event.demotes => RevocationKind::Demote,
         Kind::Role(_) => return None,
     };
-    let op = event.ops.iter().max_by_key(|e| e.order())?.id;
-    let mut ops: Vec<_> = event.ops.iter().map(|e| e.id).collect();
-    ops.sort_unstable();
+    let ops = event.ops.iter().map(|e| e.id).collect();
     let at_nodes = event.ops.iter().map(|e| e.content.at_node).collect();
-    Some(Revocation { op, subject: *subject, kind, ops, at_nodes })
+    Some(Revocation { subject: *subject, kind, ops, at_nodes })
 }
 
 fn invite(invited: &Invited<'_>) -> Option<Invite> {

@@ -18,22 +18,22 @@ use super::{At, InviteKeys, PolicyLog, PolicyState, Refusal, Seat, genesis};
 use crate::persona::DeviceKeys;
 
 /// A group whose people are numbers; seniority follows the number.
-pub(super) struct Group {
-    pub(super) log: PolicyLog,
-    pub(super) seniority: BTreeMap<PersonaId, (u64, u32)>,
+pub(crate) struct Group {
+    pub(crate) log: PolicyLog,
+    pub(crate) seniority: BTreeMap<PersonaId, (u64, u32)>,
 }
 
-pub(super) fn keys(who: u8) -> DeviceKeys {
+pub(crate) fn keys(who: u8) -> DeviceKeys {
     let mut seed = [who; 64];
     seed[32..].fill(who ^ 0x80);
     DeviceKeys::from_seed(&seed)
 }
 
-pub(super) fn id(who: u8) -> PersonaId {
+pub(crate) fn id(who: u8) -> PersonaId {
     keys(who).persona()
 }
 
-pub(super) fn founding(template: Option<Template>) -> OpBody {
+pub(crate) fn founding(template: Option<Template>) -> OpBody {
     OpBody::Genesis {
         name: "Night watch".into(),
         charter: "Be kind".into(),
@@ -47,19 +47,19 @@ pub(super) fn founding(template: Option<Template>) -> OpBody {
     }
 }
 
-pub(super) fn add(subject: u8, role: Role) -> OpBody {
+pub(crate) fn add(subject: u8, role: Role) -> OpBody {
     OpBody::Add { subject: id(subject), name: format!("Person {subject}"), role, key_package: vec![subject; 4] }
 }
 
-pub(super) fn remove(subject: u8) -> OpBody {
+pub(crate) fn remove(subject: u8) -> OpBody {
     OpBody::Remove { subject: id(subject), reason: String::new(), last: vec![] }
 }
 
-pub(super) fn set_role(subject: u8, role: Role) -> OpBody {
+pub(crate) fn set_role(subject: u8, role: Role) -> OpBody {
     OpBody::SetRole { subject: id(subject), role }
 }
 
-pub(super) fn invite(secret: u8, uses: u32) -> OpBody {
+pub(crate) fn invite(secret: u8, uses: u32) -> OpBody {
     OpBody::Invite {
         join_pk: InviteKeys::from_secret(&[secret; 32]).join_pk(),
         door_pk: [9; 32],
@@ -70,11 +70,11 @@ pub(super) fn invite(secret: u8, uses: u32) -> OpBody {
     }
 }
 
-pub(super) fn charter(text: &str) -> OpBody {
+pub(crate) fn charter(text: &str) -> OpBody {
     policy(Some(text), None)
 }
 
-pub(super) fn shield(on: bool) -> OpBody {
+pub(crate) fn shield(on: bool) -> OpBody {
     policy(None, Some(on))
 }
 
@@ -91,11 +91,11 @@ fn policy(charter: Option<&str>, shield: Option<bool>) -> OpBody {
 
 impl Group {
     /// Facilitators 0, 1, … and then ordinary members, each added and promoted in turn.
-    pub(super) fn new(facilitators: u8, members: u8) -> Self {
+    pub(crate) fn new(facilitators: u8, members: u8) -> Self {
         Self::with(facilitators, members, None)
     }
 
-    pub(super) fn with(facilitators: u8, members: u8, template: Option<Template>) -> Self {
+    pub(crate) fn with(facilitators: u8, members: u8, template: Option<Template>) -> Self {
         let mut log = PolicyLog::new();
         log.insert(genesis(&keys(0), founding(template))).unwrap();
         let seniority = (0..100).map(|who| (id(who), (u64::from(who), u32::from(who)))).collect();
@@ -112,47 +112,47 @@ impl Group {
     }
 
     /// Says it knowing everything.
-    pub(super) fn say(&mut self, who: u8, body: OpBody) -> OpId {
+    pub(crate) fn say(&mut self, who: u8, body: OpBody) -> OpId {
         let heads = self.log.heads();
         self.say_on(who, &heads, body)
     }
 
     /// Says it knowing only what `heads` rest on.
-    pub(super) fn say_on(&mut self, who: u8, heads: &[OpId], body: OpBody) -> OpId {
+    pub(crate) fn say_on(&mut self, who: u8, heads: &[OpId], body: OpBody) -> OpId {
         let op = self.log.make(&keys(who), At { heads, node: NodeId([7; 32]) }, body).unwrap();
         self.insert(op)
     }
 
-    pub(super) fn join_on(&mut self, who: u8, heads: &[OpId], secret: u8, seat: (OpId, u32)) -> OpId {
+    pub(crate) fn join_on(&mut self, who: u8, heads: &[OpId], secret: u8, seat: (OpId, u32)) -> OpId {
         let op = self.sign_join(who, heads, secret, seat);
         self.insert(op)
     }
 
-    pub(super) fn sign_join(&self, who: u8, heads: &[OpId], secret: u8, seat: (OpId, u32)) -> SignedOp {
+    pub(crate) fn sign_join(&self, who: u8, heads: &[OpId], secret: u8, seat: (OpId, u32)) -> SignedOp {
         let seat = Seat { invite: seat.0, slot: seat.1, name: format!("Person {who}") };
         let invite = InviteKeys::from_secret(&[secret; 32]);
         self.log.make_join(&keys(who), &invite, At { heads, node: NodeId([7; 32]) }, seat).unwrap()
     }
 
-    pub(super) fn insert(&mut self, op: SignedOp) -> OpId {
+    pub(crate) fn insert(&mut self, op: SignedOp) -> OpId {
         let id = op.id();
         assert!(self.log.insert(op).unwrap().accepted.contains(&id));
         id
     }
 
-    pub(super) fn heads(&self) -> Vec<OpId> {
+    pub(crate) fn heads(&self) -> Vec<OpId> {
         self.log.heads()
     }
 
-    pub(super) fn state(&self) -> PolicyState {
+    pub(crate) fn state(&self) -> PolicyState {
         self.log.state_at(&self.log.heads(), &self.seniority)
     }
 
-    pub(super) fn role(&self, who: u8) -> Option<Role> {
+    pub(crate) fn role(&self, who: u8) -> Option<Role> {
         self.state().role_of(&id(who))
     }
 
-    pub(super) fn refusal(&self, op: &OpId) -> Option<Refusal> {
+    pub(crate) fn refusal(&self, op: &OpId) -> Option<Refusal> {
         self.state().without_effect.get(op).copied()
     }
 }
