@@ -1,0 +1,171 @@
+use super::*;
+
+/// Drawings of DAGs with their tip. Person 0 is the most senior; person 100 and up are members.
+#[test]
+fn hand_made_dags_have_their_expected_tips() {
+    use Class::{External, Member, Update};
+    let new = || Drawing::new(3, 2);
+    let fork = || new().by(1, 0, 0).by(2, 0, 1);
+    let table: Vec<(&str, Drawing, u8)> = vec![
+        ("nothing but the base", new(), 0),
+        ("a chain", new().by(1, 0, 0).by(2, 1, 1).by(3, 2, 0), 3),
+        ("the senior's child", fork(), 1),
+        ("class before rank", new().node(1, 0, 0, Member).by(2, 0, 2), 2),
+        ("a member's realisation before an update", new().node(1, 0, 0, Update).node(2, 0, 100, Member), 2),
+        ("an update before a join", new().node(1, 0, 50, External).node(2, 0, 101, Update), 2),
+        ("depth of the rival does not count", fork().by(3, 2, 1).by(4, 3, 1).by(5, 4, 2), 1),
+        (
+            "seniority where ranks are equal",
+            {
+                let same = |info: &mut NodeInfo| info.rank = 3;
+                new().node(1, 0, 101, Member).node(2, 0, 100, Member).change(1, same).change(2, same)
+            },
+            2,
+        ),
+        (
+            "of equal joins the lower slot",
+            {
+                let slot = |n: u32| move |i: &mut NodeInfo| (i.slot, i.rank, i.seniority) = (Some(n), 3, (u64::MAX, 0));
+                new().node(1, 0, 60, External).node(2, 0, 61, External).change(1, slot(4)).change(2, slot(3))
+            },
+            2,
+        ),
+        ("hash settles an author's own equivocation", new().by(2, 0, 0).by(1, 0, 0), 1),
+        ("more facilitators' signatures", fork().signed(2, &[2]), 2),
+        (
+            "signatures below count for the child",
+            fork().by(3, 2, 1).by(4, 3, 1).signed(4, &[1, 100]).signed(3, &[1]),
+            1,
+        ),
+        ("members' signatures do not count among three", fork().signed(2, &[100, 101]), 1),
+        ("the author counts once", fork().signed(2, &[1]), 1),
+        ("a certificate is final", fork().by(3, 1, 0).signed(2, &[1, 2]), 2),
+        ("a certificate below is final for its ancestors", fork().by(3, 2, 2).signed(3, &[1, 2]), 3),
+        ("a signature on an invalid node is nothing", fork().signed(2, &[1, 2]).change(2, |i| i.valid = false), 1),
+        ("what builds on an invalid node is nothing", new().by(1, 0, 0).change(1, |i| i.valid = false).by(2, 1, 0), 0),
+        ("a removed author's child loses", fork().removed(9, 0, 0), 2),
+        ("a removed author's child stands when alone", new().by(1, 0, 0).removed(9, 0, 0), 1),
+        ("a removal that knew of the child is no matter", fork().removed(9, 0, 1), 1),
+        ("nor one that knew of a node below it", fork().by(3, 1, 0).removed(9, 0, 3), 3),
+        ("another facilitator's signature saves it", fork().removed(9, 0, 0).realising(1, 9).signed(1, &[2]), 1),
+        ("a demotion counts against class 0", fork().revoked(9, 0, Revoked::Role, 0), 2),
+        (
+            "and not against an update",
+            { new().node(1, 0, 0, Update).node(2, 0, 1, Update).revoked(9, 0, Revoked::Role, 0) },
+            1,
+        ),
+        ("the author's own leave does not count against it", fork().revoked(9, 0, Revoked::Left, 2), 1),
+        ("a known removal that is realised wins", fork().removed(9, 100, 0).realising(2, 9), 2),
+        ("one known on the other side only does not count", fork().removed(9, 100, 2).realising(2, 9), 1),
+        (
+            "one realised above does not count again",
+            { new().by(5, 0, 0).realising(5, 9).by(1, 5, 0).by(2, 5, 1).realising(2, 9).removed(9, 100, 0) },
+            1,
+        ),
+        (
+            "who was removed and admitted anew commits again",
+            { new().by(5, 0, 1).realising(5, 9).by(1, 5, 0).by(2, 5, 2).removed(9, 0, 0) },
+            1,
+        ),
+        ("a removal outweighs signatures", fork().removed(9, 100, 0).realising(2, 9).signed(1, &[2]), 2),
+        ("a frame that most others cannot open is void", fork().nacked(1, &[1, 2]), 2),
+        ("half of the others are not more than half", fork().nacked(1, &[1]), 1),
+        ("the author's own Nack does not count", fork().nacked(1, &[0, 1]), 1),
+        ("members' Nacks do not count", fork().nacked(1, &[1, 100, 101]), 1),
+        ("what builds on a void node falls with it", fork().by(3, 1, 0).nacked(1, &[1, 2]), 2),
+        ("a certified node is not void", fork().signed(1, &[0, 1]).nacked(1, &[1, 2]), 1),
+        (
+            "a node with another frame is not void",
+            { fork().nacked(1, &[1, 2]).change(1, |i| i.frames = [frame(1), frame(77)].into()) },
+            1,
+        ),
+        ("a Nack is refuted by its signer's signature", fork().nacked(1, &[1, 2]).signed(1, &[2]).by(3, 2, 2), 1),
+        ("or by its building on the frame", new().by(1, 0, 0).by(3, 1, 2).nacked(1, &[1, 2]), 3),
+        (
+            "conflicting certificates are ignored",
+            { Drawing::new(3, 0).by(1, 0, 0).by(2, 0, 1).signed(1, &[0, 2]).signed(2, &[1, 2]) },
+            1,
+        ),
+        ("an unknown parent is passed over", new().by(1, 0, 0).by(3, 9, 0), 1),
+        ("a loop above the base is passed over", new().by(0, 1, 0).by(1, 0, 0), 1),
+        ("a loop beside it too", new().by(1, 0, 0).by(3, 4, 0).by(4, 3, 0), 1),
+        (
+            "a revocation at a settled node is known",
+            {
+                let mut drawing = fork().removed(9, 100, 200).realising(2, 9);
+                drawing.input.settled.insert(node(200));
+                drawing
+            },
+            2,
+        ),
+    ];
+    for (what, drawing, tip) in table {
+        assert_eq!(drawing.tip(), tip, "{what}");
+    }
+}
+
+#[test]
+fn without_facilitators_members_void_what_nobody_can_open() {
+    let alone = Drawing::new(1, 3).by(1, 0, 0).node(2, 0, 100, Class::Member);
+    assert_eq!(alone.clone().nacked(1, &[100]).tip(), 1);
+    assert_eq!(alone.nacked(1, &[100, 101]).tip(), 2);
+}
+
+#[test]
+fn a_lone_facilitators_signature_is_a_certificate() {
+    let selection = select(&Drawing::new(1, 2).by(1, 0, 0).by(2, 1, 0).signed(2, &[0]).input);
+    assert_eq!(selection.last_certified, node(2));
+    assert_eq!(selection.certified, [node(1), node(2)].into());
+}
+
+#[test]
+fn of_two_facilitators_one_needs_more_than_half_of_the_other_members() {
+    let two = |members| Drawing::new(2, members).by(1, 0, 0);
+    let certified = |d: Drawing| !select(&d.input).certified.is_empty();
+    assert!(certified(two(0).signed(1, &[0, 1])));
+    assert!(!certified(two(0).signed(1, &[0])));
+    assert!(!certified(two(4).signed(1, &[0, 100, 101])));
+    assert!(certified(two(4).signed(1, &[1, 100, 101, 102])));
+    assert!(!certified(two(4).signed(1, &[100, 101, 102, 103])));
+}
+
+#[test]
+fn leavers_are_not_counted_among_the_facilitators() {
+    let mut four = Drawing::new(4, 0).by(1, 0, 0).signed(1, &[0, 1]);
+    assert!(select(&four.input).certified.is_empty());
+    four.input.leavers = [person(3)].into();
+    assert_eq!(select(&four.input).last_certified, node(1));
+    four.input.leavers = [person(0), person(1), person(2), person(3)].into();
+    assert!(select(&four.input).certified.is_empty());
+}
+
+#[test]
+fn each_certificate_is_by_the_facilitators_of_the_one_before() {
+    // Node 1 makes persons 3 and 4 facilitators: for its child three of five must sign.
+    let draw = || Drawing::new(3, 0).by(1, 0, 0).by(2, 1, 0).change(1, |i| i.policy = policy(5, 0));
+    assert_eq!(select(&draw().signed(2, &[0, 1]).input).last_certified, node(1));
+    assert_eq!(select(&draw().signed(2, &[0, 1, 3]).input).last_certified, node(2));
+    assert_eq!(select(&draw().signed(2, &[3, 4]).input).last_certified, node(0));
+}
+
+#[test]
+fn equivocators_are_shown_with_both_branches() {
+    let draw = Drawing::new(3, 0).by(1, 0, 0).by(2, 0, 1).by(3, 2, 1);
+    let selection = select(&draw.signed(1, &[0, 2]).signed(3, &[1, 2]).input);
+    let conflict = Conflict { ancestor: node(0), certified: [node(1), node(2)].into(), signers: [person(2)].into() };
+    assert_eq!(selection.conflicts, vec![conflict]);
+    assert!(selection.certified.is_empty());
+}
+
+#[test]
+fn refuted_nacks_are_shown() {
+    let selection = select(&Drawing::new(3, 0).by(1, 0, 0).nacked(1, &[1, 2]).signed(1, &[2]).input);
+    assert_eq!(selection.refuted, [(frame(1), person(2))].into());
+    assert!(selection.void.is_empty());
+}
+
+#[test]
+fn the_path_leads_from_base_to_tip() {
+    let selection = select(&Drawing::new(3, 0).by(1, 0, 0).by(2, 1, 1).by(3, 1, 0).input);
+    assert_eq!(selection.path, vec![node(0), node(1), node(3)]);
+}
