@@ -11,7 +11,12 @@ fn hand_made_dags_have_their_expected_tips() {
         ("a chain", new().by(1, 0, 0).by(2, 1, 1).by(3, 2, 0), 3),
         ("the senior's child", fork(), 1),
         ("class before rank", new().node(1, 0, 0, Member).by(2, 0, 2), 2),
-        ("a member's realisation before an update", new().node(1, 0, 0, Update).node(2, 0, 100, Member), 2),
+        ("a member's realisation before an update", new().node(1, 0, 101, Update).node(2, 0, 100, Member), 2),
+        (
+            "a facilitator counts among those who signed its own update",
+            new().node(1, 0, 0, Update).node(2, 0, 100, Member),
+            1,
+        ),
         ("an update before a join", new().node(1, 0, 50, External).node(2, 0, 101, Update), 2),
         ("depth of the rival does not count", fork().by(3, 2, 1).by(4, 3, 1).by(5, 4, 2), 1),
         (
