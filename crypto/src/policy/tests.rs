@@ -2,6 +2,7 @@
 
 mod conflicts;
 mod log;
+mod model;
 mod order;
 mod quorum;
 mod rights;
