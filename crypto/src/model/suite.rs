@@ -447,6 +447,7 @@ pub(crate) fn plans_that_cannot_be_are_refused<M: Mls>(mls: &M, suite: Suite) {
     let refused = |plan: &CommitPlan| at_a.commit(&a, plan, &mut rng(1)).err();
     assert_eq!(refused(&remove(0, 1)), Some(MlsError::Invalid), "its own leaf");
     assert_eq!(refused(&remove(9, 1)), Some(MlsError::Invalid), "an empty leaf");
+    assert_eq!(refused(&CommitPlan { removes: vec![1, 1], ..remove(1, 1) }), Some(MlsError::Invalid), "twice");
     assert_eq!(refused(&add(b"no key package".to_vec(), 1)), Some(MlsError::Invalid));
     let other = if suite == Suite::Classic { Suite::Hybrid } else { Suite::Classic };
     let (package, _) = mls.key_package(&device(3), other).unwrap();

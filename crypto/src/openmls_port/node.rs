@@ -50,6 +50,11 @@ pub(super) fn read(bytes: &[u8]) -> Result<MlsMessageBodyIn, MlsError> {
     MlsMessageIn::tls_deserialize_exact_bytes(bytes).map(MlsMessageIn::extract).map_err(|_| MlsError::NotForThisNode)
 }
 
+fn repeats<T: Ord>(items: impl Iterator<Item = T>) -> bool {
+    let mut seen = std::collections::BTreeSet::new();
+    !items.into_iter().all(|item| seen.insert(item))
+}
+
 /// Rows do not say their group in their keys, so any id loads them.
 fn any_group() -> GroupId {
     GroupId::from_slice(&[])
@@ -192,8 +197,8 @@ impl MlsNode for OpenMlsNode {
         let packages = plan.adds.iter().map(|bytes| super::key_package_in(&self.crypto, bytes));
         let packages = packages.collect::<Result<Vec<_>, _>>()?;
         let new: Vec<_> = packages.iter().map(|(_, leaf)| (leaf.persona, leaf.device)).collect();
-        // OpenMLS drops a repeated Add silently; a plan that says it twice is a mistake.
-        if new.iter().enumerate().any(|(at, (_, device))| new.iter().take(at).any(|(_, other)| other == device)) {
+        // OpenMLS drops a repeated proposal silently; a plan that says a thing twice is a mistake.
+        if repeats(new.iter().map(|(_, device)| device)) || repeats(plan.removes.iter()) {
             return Err(MlsError::Invalid);
         }
         let (store, mut group) = self.fork()?;
