@@ -2,5 +2,7 @@
 
 pub mod app;
 pub mod builder;
+pub mod clock;
+
 pub mod engine;
 pub mod store;

@@ -1,6 +1,27 @@
 //! Disk: the only place that names sled. Rows are sealed; one effect batch is one transaction.
 
+//!
+//! Files of a home, from the passphrase inwards: `vault` (the ring key, wrapped) → `ring` (a key per slot) → rows in
+//! `db`, which is sled's. `anchor` says how new the rows must be at least. Erasing a key in the ring is how things are
+//! deleted; [`Store`] says how damage is noticed.
+
+mod db;
+mod error;
+mod files;
+mod manifest;
+mod rebuild;
+mod ring;
+mod rows;
+mod scan;
+pub mod vault;
+
 use hearth_protocol::{id::GroupId, time::Day};
+
+pub use db::{Expiry, Store, store_bytes};
+pub use error::StoreError;
+pub use files::private_dir;
+pub use rows::{KEY_MAX, VALUE_MAX};
+pub use vault::{RingKey, VaultError, VaultParams};
 
 /// What a row belongs to: erasing the bucket's key erases its rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,6 +56,16 @@ pub enum Table {
     State = 9,
 }
 
+impl Table {
+    /// The table with this number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        use Table::{Draft, Envelope, Frame, Group, Node, Op, Outbox, Setting, State};
+        let all = [Setting, Group, Op, Frame, Node, Envelope, Outbox, Draft, State];
+        all.into_iter().find(|table| *table as u8 == number)
+    }
+}
+
 /// One change.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Write {
@@ -67,3 +98,12 @@ pub struct Row {
     /// Plain value.
     pub value: Vec<u8>,
 }
+
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Row").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
