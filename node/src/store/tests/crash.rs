@@ -80,7 +80,7 @@ fn kill_nine_ten_times_loses_nothing_acknowledged() {
         let mut left = 20 + round * 9;
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         for line in lines.map_while(Result::ok) {
-            if let Some((_, n)) = line.split_once("acknowledged ") {
+            if let Some((_, n)) = line.rsplit_once("acknowledged ") {
                 last = n.parse().unwrap();
                 left -= 1;
                 if left == 0 {

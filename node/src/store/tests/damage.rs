@@ -41,13 +41,15 @@ fn filled() -> (tempfile::TempDir, RingKey, Vec<Row>) {
 }
 
 /// What came of opening: `None` for damage, else the rows.
-fn outcome(home: &Path, key: &RingKey, full: &[Row]) -> Option<Vec<Row>> {
+fn outcome(home: &Path, key: &RingKey) -> Option<Vec<Row>> {
     match Store::open_with(home, key.clone()) {
         Err(StoreError::Damaged) => None,
         Err(e) => panic!("an error that is not damage: {e}"),
         Ok(mut store) => {
             let rows = sorted(store.load_all().unwrap());
-            assert!(rows.iter().all(|row| full.contains(row)), "rows that were never written");
+            let plausible =
+                |row: &Row| [700, 5_000].contains(&row.value.len()) && row.value.iter().all(|b| *b == row.value[0]);
+            assert!(rows.iter().all(plausible), "a row that was never written");
             if store.is_damaged() {
                 let write = put(bucket(1, None), Table::Op, b"k", b"v");
                 assert_eq!(store.commit(&[write]).unwrap_err(), StoreError::Damaged);
@@ -70,12 +72,12 @@ fn try_all(changes: usize, mut change: impl FnMut(usize, &Path)) -> usize {
         let copied = tempfile::tempdir().unwrap();
         copy(home.path(), copied.path());
         change(n, copied.path());
-        match outcome(copied.path(), &key, &full) {
+        match outcome(copied.path(), &key) {
             None => damaged += 1,
             Some(rows) => assert_eq!(rows, full, "change {n} lost rows silently"),
         }
     }
-    assert_eq!(outcome(home.path(), &key, &full), Some(full.clone()), "control: unchanged, it is whole");
+    assert_eq!(outcome(home.path(), &key), Some(full), "control: unchanged, it is whole");
     damaged
 }
 
