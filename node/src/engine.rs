@@ -29,12 +29,13 @@ use hearth_crypto::{
 use hearth_protocol::{
     frame::Control,
     id::{GroupId, OpId},
-    limits, name,
+    limits,
     link::{InviteLink, LinkError},
+    name,
     op::{JoinMode, OpBody, Template},
     time::Timestamp,
 };
-use rand::{CryptoRng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 
 use crate::{
@@ -46,7 +47,10 @@ use crate::{
 };
 use ctx::Ctx;
 use dag::Dag;
-use group::{Group, Start, ask::{Draft, Page}};
+use group::{
+    Group, Start,
+    ask::{Draft, Page},
+};
 use join::{Attempt, Entered, Next, Purpose, mls_group_id};
 use lane::{LaneCommand, LaneEvent};
 
@@ -158,7 +162,9 @@ impl<M: Mls> Engine<M> {
                 Some(group) => {
                     self.groups.insert(id, group);
                 }
-                None => fx.emit.push(Event::Notice(Notice::Warning { text: "a group's data is damaged and was left aside" })),
+                None => fx
+                    .emit
+                    .push(Event::Notice(Notice::Warning { text: "a group's data is damaged and was left aside" })),
             }
         }
         let ids: Vec<_> = self.groups.keys().copied().collect();
@@ -201,7 +207,13 @@ impl<M: Mls> Engine<M> {
     }
 
     /// Runs `f` on a group.
-    fn with<R>(&mut self, id: &GroupId, now: Timestamp, fx: &mut Effects, f: impl FnOnce(&mut Group<M>, &mut Ctx<'_, M>) -> R) -> Option<R> {
+    fn with<R>(
+        &mut self,
+        id: &GroupId,
+        now: Timestamp,
+        fx: &mut Effects,
+        f: impl FnOnce(&mut Group<M>, &mut Ctx<'_, M>) -> R,
+    ) -> Option<R> {
         let group = self.groups.get_mut(id)?;
         let mut ctx = Ctx {
             mls: &self.mls,
@@ -209,7 +221,6 @@ impl<M: Mls> Engine<M> {
             rng: &mut self.rng,
             fx,
             next_ticket: &mut self.next_ticket,
-            config: &self.config,
             commons: &self.commons,
         };
         Some(f(group, &mut ctx))
@@ -264,7 +275,13 @@ impl<M: Mls> Engine<M> {
         }
     }
 
-    fn attempt(&mut self, id: &GroupId, now: Timestamp, fx: &mut Effects, f: impl FnOnce(&mut Attempt, &mut Ctx<'_, M>) -> Next<M>) {
+    fn attempt(
+        &mut self,
+        id: &GroupId,
+        now: Timestamp,
+        fx: &mut Effects,
+        f: impl FnOnce(&mut Attempt, &mut Ctx<'_, M>) -> Next<M>,
+    ) {
         let Some(attempt) = self.attempts.get_mut(id) else { return };
         let mut ctx = Ctx {
             mls: &self.mls,
@@ -272,7 +289,6 @@ impl<M: Mls> Engine<M> {
             rng: &mut self.rng,
             fx,
             next_ticket: &mut self.next_ticket,
-            config: &self.config,
             commons: &self.commons,
         };
         match f(attempt, &mut ctx) {
@@ -322,13 +338,17 @@ impl<M: Mls> Engine<M> {
             let result = match waiting {
                 Waiting::Door { group, invite, link } => {
                     let held = self.groups.get(group).is_some_and(|g| g.doors.held.contains(invite));
-                    (held || late).then(|| Ok(Answer::Invite { invite: *invite, link: Secret::new(link.clone()), held }))
+                    (held || late)
+                        .then(|| Ok(Answer::Invite { invite: *invite, link: Secret::new(link.clone()), held }))
                 }
                 Waiting::Stored { group } => {
                     let stored = self.groups.get(group).filter(|g| g.join_is_stored());
                     match stored {
                         Some(g) => Some(Ok(Answer::Joined { group: *group, state: g.standing, persona: g.me() })),
-                        None if late => Some(Err(Refusal::new(Kind::Offline, "no relay or member could store the join: try again later"))),
+                        None if late => Some(Err(Refusal::new(
+                            Kind::Offline,
+                            "no relay or member could store the join: try again later",
+                        ))),
                         None => None,
                     }
                 }
@@ -371,21 +391,32 @@ impl<M: Mls> Engine<M> {
     }
 
     /// Runs a command; `None` when its reply comes later.
-    fn run(&mut self, id: CommandId, command: Command, now: Timestamp, fx: &mut Effects) -> Option<Result<Answer, Refusal>> {
+    fn run(
+        &mut self,
+        id: CommandId,
+        command: Command,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Option<Result<Answer, Refusal>> {
         macro_rules! on {
             ($group:expr, |$g:ident, $ctx:ident| $body:expr) => {
                 Some(self.with(&$group, now, fx, |$g, $ctx| $body).unwrap_or(Err(NO_GROUP)))
             };
         }
         match command {
-            Command::VaultCreate { .. } | Command::VaultUnlock { .. } | Command::VaultLock {} | Command::VaultChangePassphrase { .. } => {
+            Command::VaultCreate { .. }
+            | Command::VaultUnlock { .. }
+            | Command::VaultLock {}
+            | Command::VaultChangePassphrase { .. } => {
                 Some(Err(Refusal::new(Kind::Conflict, "the vault is open already")))
             }
             Command::Status {} => Some(Ok(self.status())),
             Command::GroupCreate { name, template, join, history_days, persona } => {
                 Some(self.create((name, template, join), history_days, persona, now, fx))
             }
-            Command::GroupList {} => Some(Ok(Answer::Groups { groups: self.groups.values().map(Group::row).collect() })),
+            Command::GroupList {} => {
+                Some(Ok(Answer::Groups { groups: self.groups.values().map(Group::row).collect() }))
+            }
             Command::GroupShow { group } => Some(self.group(&group).and_then(Group::show)),
             Command::GroupSet { group, charter, history_days, slow_mode_s, shield, relays } => {
                 let body = OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays, successors: None };
@@ -399,7 +430,9 @@ impl<M: Mls> Engine<M> {
                 });
                 match made.unwrap_or(Err(NO_GROUP)) {
                     Err(refusal) => Some(Err(refusal)),
-                    Ok((invite, link, true)) => Some(Ok(Answer::Invite { invite, link: Secret::new(link), held: false })),
+                    Ok((invite, link, true)) => {
+                        Some(Ok(Answer::Invite { invite, link: Secret::new(link), held: false }))
+                    }
                     Ok((invite, link, false)) => {
                         self.waiting.insert(id, (Waiting::Door { group, invite, link }, now.plus_ms(HELD_MS)));
                         None
@@ -427,14 +460,18 @@ impl<M: Mls> Engine<M> {
             }
             Command::MessageEdit { group, message, text } => on!(group, |g, ctx| g.edit(message, &text, ctx)),
             Command::MessageRetract { group, message } => on!(group, |g, ctx| g.retract(message, ctx)),
-            Command::MessageReact { group, message, reaction, on } => on!(group, |g, ctx| g.react(message, reaction, on, ctx)),
+            Command::MessageReact { group, message, reaction, on } => {
+                on!(group, |g, ctx| g.react(message, reaction, on, ctx))
+            }
             Command::MessageList { group, topic, before, after, limit, newest } => {
                 let page = Page { topic, before, after, limit, newest: newest.unwrap_or(false) };
                 Some(self.group(&group).and_then(|g| g.list(&page)))
             }
             Command::MessageStatus { group, message } => Some(self.group(&group).and_then(|g| g.status(&message))),
             Command::RelayAdd { group, address } => on!(group, |g, ctx| g.change_relays(|r| r.push(address), ctx)),
-            Command::RelayRemove { group, address } => on!(group, |g, ctx| g.change_relays(|r| r.retain(|a| *a != address), ctx)),
+            Command::RelayRemove { group, address } => {
+                on!(group, |g, ctx| g.change_relays(|r| r.retain(|a| *a != address), ctx))
+            }
             Command::RelayList { group } => Some(self.group(&group).map(|g| Answer::Relays { relays: g.relay_rows() })),
             Command::NetworkSync { group } => {
                 let ids: Vec<_> = self.groups.keys().filter(|g| group.is_none_or(|w| w == **g)).copied().collect();
@@ -449,7 +486,9 @@ impl<M: Mls> Engine<M> {
             Command::DebugTip { group } => Some(self.group(&group).and_then(Group::debug_tip)),
             Command::GroupSeen { group } => on!(group, |g, ctx| Ok(g.mark_seen(ctx))),
             Command::DraftSet { group, text } => on!(group, |g, ctx| g.set_draft(&text, ctx)),
-            Command::DraftGet { group } => Some(self.group(&group).map(|g| Answer::Draft { text: Secret::new(g.draft.clone()) })),
+            Command::DraftGet { group } => {
+                Some(self.group(&group).map(|g| Answer::Draft { text: Secret::new(g.draft.clone()) }))
+            }
         }
     }
 
@@ -475,7 +514,9 @@ impl<M: Mls> Engine<M> {
     fn persona_name(&mut self, choice: Option<PersonaChoice>) -> Result<String, Refusal> {
         match choice.and_then(|c| c.name) {
             None => Ok(names::generate(&mut self.rng)),
-            Some(given) => name::clean(&given).ok_or(Refusal::new(Kind::Invalid, "a name has 1 to 64 visible characters")),
+            Some(given) => {
+                name::clean(&given).ok_or(Refusal::new(Kind::Invalid, "a name has 1 to 64 visible characters"))
+            }
         }
     }
 
@@ -490,7 +531,8 @@ impl<M: Mls> Engine<M> {
         if self.groups.len() >= GROUPS {
             return Err(Refusal::new(Kind::TooLarge, "this vault holds as many groups as it can: leave one first"));
         }
-        let name = name::clean(&name).ok_or(Refusal::new(Kind::Invalid, "a group's name has 1 to 64 visible characters"))?;
+        let name =
+            name::clean(&name).ok_or(Refusal::new(Kind::Invalid, "a group's name has 1 to 64 visible characters"))?;
         let history_days = history_days.unwrap_or(0);
         check_history(history_days)?;
         let founder = self.persona_name(persona)?;
@@ -516,7 +558,8 @@ impl<M: Mls> Engine<M> {
         log.insert(genesis.clone()).map_err(|_| failed.clone())?;
         let heads = log.heads();
         let state = log.state_at(&heads, &());
-        let binding = Binding { heads, roster_root: state.roster_root(), network: None, first_day: now.day().0, generation: 0 };
+        let binding =
+            Binding { heads, roster_root: state.roster_root(), network: None, first_day: now.day().0, generation: 0 };
         let root = self.mls.create(&keys, &mls_group_id(&genesis, 0), suite, &binding).map_err(|_| failed.clone())?;
         let base_info = root.group_info(&keys).map_err(|_| failed.clone())?;
         let networks = vec![Network::begin(&root).map_err(|_| failed)?];
@@ -532,17 +575,27 @@ impl<M: Mls> Engine<M> {
     }
 
     /// Begins to look behind a link.
-    fn begin(&mut self, link: &Secret, purpose: Purpose, command: CommandId, now: Timestamp, fx: &mut Effects) -> Option<Result<Answer, Refusal>> {
+    fn begin(
+        &mut self,
+        link: &Secret,
+        purpose: Purpose,
+        command: CommandId,
+        now: Timestamp,
+        fx: &mut Effects,
+    ) -> Option<Result<Answer, Refusal>> {
         let link = match InviteLink::parse(link.expose()) {
             Ok(link) => link,
-            Err(LinkError::Checksum) => return Some(Err(Refusal::new(Kind::Invalid, "the link is damaged: copy it again, whole"))),
+            Err(LinkError::Checksum) => {
+                return Some(Err(Refusal::new(Kind::Invalid, "the link is damaged: copy it again, whole")));
+            }
             Err(_) => return Some(Err(Refusal::new(Kind::Invalid, "this is not a Hearth invite link"))),
         };
         if link.expires <= now.minute() {
             return Some(Err(Refusal::new(Kind::Expired, "this link has expired: ask for a new one")));
         }
         let id = link.group;
-        let joined = self.groups.get(&id).is_some_and(|g| matches!(g.standing, GroupState::Joined | GroupState::Waiting));
+        let joined =
+            self.groups.get(&id).is_some_and(|g| matches!(g.standing, GroupState::Joined | GroupState::Waiting));
         if self.attempts.contains_key(&id) {
             return Some(Err(Refusal::new(Kind::Conflict, "this link is being tried already: wait for the answer")));
         }
@@ -607,7 +660,11 @@ pub(crate) fn check_relays(relays: &[String]) -> Result<(), Refusal> {
         return Err(Refusal::new(Kind::TooLarge, "a group has at most three relays"));
     }
     let whole = |a: &String| a.starts_with('/') && a.contains("/p2p/") && a.len() <= limits::ADDRESS_MAX;
-    if relays.iter().all(whole) { Ok(()) } else { Err(Refusal::new(Kind::Invalid, "a relay's address begins with / and ends with /p2p/ and its identity")) }
+    if relays.iter().all(whole) {
+        Ok(())
+    } else {
+        Err(Refusal::new(Kind::Invalid, "a relay's address begins with / and ends with /p2p/ and its identity"))
+    }
 }
 
 fn template_of(name: TemplateName) -> Template {

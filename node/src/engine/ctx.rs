@@ -1,7 +1,5 @@
 //! What one call of `handle` works with: the time, the randomness, and the effects it collects.
 
-use std::time::Duration;
-
 use hearth_crypto::mls::Mls;
 use hearth_protocol::{
     id::GroupId,
@@ -10,7 +8,7 @@ use hearth_protocol::{
 use rand::CryptoRng;
 
 use super::{
-    Effects, EngineConfig,
+    Effects,
     lane::{LaneCommand, Ticket},
 };
 use crate::{
@@ -25,7 +23,6 @@ pub(crate) struct Ctx<'a, M: Mls> {
     pub(crate) rng: &'a mut dyn CryptoRng,
     pub(crate) fx: &'a mut Effects,
     pub(crate) next_ticket: &'a mut u64,
-    pub(crate) config: &'a EngineConfig,
     /// Where this process's commons can be reached.
     pub(crate) commons: &'a [String],
 }
@@ -62,10 +59,6 @@ impl<M: Mls> Ctx<'_, M> {
     pub(crate) fn wake_at(&mut self, at: Timestamp) {
         let at = at.max(self.now);
         self.fx.wake_at = Some(self.fx.wake_at.map_or(at, |w| w.min(at)));
-    }
-
-    pub(crate) fn in_(&self, delay: Duration) -> Timestamp {
-        self.now.plus_ms(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX))
     }
 
     pub(crate) fn random<const N: usize>(&mut self) -> [u8; N] {

@@ -125,10 +125,6 @@ impl<N: MlsNode> Dag<N> {
         self.frames.get(id).map(|(frame, _)| frame)
     }
 
-    pub(crate) fn knows_frame(&self, id: &FrameId) -> bool {
-        self.frames.contains_key(id) || self.waiting.iter().any(|f| f.id() == *id)
-    }
-
     /// Whether `ancestor` is `node` or above it.
     pub(crate) fn descends(&self, node: &NodeId, ancestor: &NodeId) -> bool {
         let mut at = Some(*node);
@@ -191,7 +187,12 @@ impl<N: MlsNode> Dag<N> {
     }
 
     /// Puts a child that was made or verified, and judged, into its place.
-    pub(crate) fn insert(&mut self, frame: CommitFrame, (commit, judged): (CommitFacts, judge::Judgement), child: N) -> NodeId {
+    pub(crate) fn insert(
+        &mut self,
+        frame: CommitFrame,
+        (commit, judged): (CommitFacts, judge::Judgement),
+        child: N,
+    ) -> NodeId {
         let facts = child.facts().clone();
         let (node, parent, id) = (facts.node, frame.parent, frame.id());
         self.frames.insert(id, (frame, Some(node)));
@@ -220,7 +221,8 @@ impl<N: MlsNode> Dag<N> {
         let network = if judged.begins_network { node } else { network };
         let made = Made { frame: id, commit, class: judged.class, slot: judged.slot, rank, realises };
         let (made, state) = (Some(made), Some(child));
-        let entry = Entry { parent: Some(parent), depth, facts, elders, heads: judged.heads, policy, network, made, state };
+        let entry =
+            Entry { parent: Some(parent), depth, facts, elders, heads: judged.heads, policy, network, made, state };
         self.nodes.insert(node, entry);
         node
     }

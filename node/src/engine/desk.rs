@@ -64,7 +64,11 @@ pub(crate) enum Asked {
     Subscribe(QueueId),
     Get(QueueId),
     Create(QueueId),
-    Put { number: u64, part: usize, queue: QueueId },
+    Put {
+        number: u64,
+        part: usize,
+        queue: QueueId,
+    },
     /// See `doors`.
     Slot(SlotId),
 }
@@ -79,11 +83,6 @@ pub(crate) struct Desk {
 }
 
 impl Desk {
-    /// Whether any relay is connected.
-    pub(crate) fn is_up(&self) -> bool {
-        self.sessions.values().any(|s| s.key.is_some())
-    }
-
     /// Adds the queues that should be read at a relay; those of removed networks stay until the run ends.
     pub(crate) fn want<'n>(&mut self, address: &str, networks: impl Iterator<Item = (&'n Network, Day)>, today: Day) {
         let Some(session) = self.sessions.get_mut(address) else { return };
@@ -114,9 +113,9 @@ impl Desk {
 
     /// Whether everything at this relay has been read.
     pub(crate) fn is_read(&self, address: &str) -> bool {
-        self.sessions.get(address).is_some_and(|s| {
-            s.key.is_some() && s.queues.values().all(|q| matches!(q.step, Step::Live | Step::Absent))
-        })
+        self.sessions
+            .get(address)
+            .is_some_and(|s| s.key.is_some() && s.queues.values().all(|q| matches!(q.step, Step::Live | Step::Absent)))
     }
 
     pub(crate) fn queue(&mut self, address: &str, queue: &QueueId) -> Option<&mut Queue> {

@@ -2,7 +2,7 @@
 
 pub(crate) mod ask;
 mod commit;
-mod door;
+pub(crate) mod door;
 mod follow;
 mod link;
 mod mail;
@@ -154,7 +154,8 @@ impl<M: Mls> Group<M> {
 
     /// Where doors stand: the relays, or this process's own mailbox in a group without any.
     pub(crate) fn mailboxes(&self) -> Vec<String> {
-        let mut mailboxes = if self.relays().is_empty() { vec![OWN_MAILBOX.to_owned()] } else { self.relays().to_vec() };
+        let mut mailboxes =
+            if self.relays().is_empty() { vec![OWN_MAILBOX.to_owned()] } else { self.relays().to_vec() };
         mailboxes.extend(self.guests.iter().cloned());
         mailboxes
     }

@@ -17,7 +17,7 @@ use hearth_protocol::{
     id::{GroupId, NodeId, OpId, hash},
     link::InviteLink,
     mailbox::{Action, Answer as Stored, Refusal as Refused},
-    op::{JoinMode, OpBody, SignedOp},
+    op::{JoinMode, SignedOp},
     time::Timestamp,
 };
 
@@ -39,18 +39,17 @@ const UNREACHABLE_MS: u64 = 20_000;
 
 const NO_DOOR: Refusal = Refusal::new(Kind::NotFound, "nothing lies behind this link: ask for a new one");
 const OFFLINE: Refusal = Refusal::new(Kind::Offline, "no relay or member of the group answers: try again later");
-const FORGED: Refusal = Refusal::new(Kind::Invalid, "what lies behind this link is not the group it names: ask for a new one");
-const KNOCK: Refusal = Refusal::new(Kind::NotPermitted, "this group admits by knocking, which this version cannot do yet");
+const FORGED: Refusal =
+    Refusal::new(Kind::Invalid, "what lies behind this link is not the group it names: ask for a new one");
+const KNOCK: Refusal =
+    Refusal::new(Kind::NotPermitted, "this group admits by knocking, which this version cannot do yet");
 
 /// What is wanted of the door.
 pub(crate) enum Purpose {
     /// Look only.
     Inspect,
     /// Come in as this persona, under this name.
-    Join {
-        keys: DeviceKeys,
-        name: String,
-    },
+    Join { keys: DeviceKeys, name: String },
 }
 
 /// One attempt.
@@ -170,7 +169,12 @@ impl Attempt {
         ctx.send(LaneCommand::Relay { group: self.group(), address, ticket, action, signer: None });
     }
 
-    fn wrapper<M: Mls>(&mut self, address: String, answer: Result<Stored, RelayFailure>, ctx: &mut Ctx<'_, M>) -> Next<M> {
+    fn wrapper<M: Mls>(
+        &mut self,
+        address: String,
+        answer: Result<Stored, RelayFailure>,
+        ctx: &mut Ctx<'_, M>,
+    ) -> Next<M> {
         let bodies = match answer {
             Ok(Stored::Slot { bodies, .. }) => bodies,
             Ok(Stored::Refused(Refused::NotFound)) => return self.nothing_at(address),
@@ -312,7 +316,13 @@ fn enter<M: Mls>(
     let op = opened.log.make_join(keys, secret, At { heads: &heads, node: opened.node }, seat).ok()?;
     let (frame, node) = take_seat(&mut opened, keys, &op, ctx)?;
     let network = opened.network.id();
-    let start = Start { id: opened.log.group()?, keys: keys.clone(), log: opened.log, dag: opened.dag, networks: vec![opened.network] };
+    let start = Start {
+        id: opened.log.group()?,
+        keys: keys.clone(),
+        log: opened.log,
+        dag: opened.dag,
+        networks: vec![opened.network],
+    };
     let mut group = Group::new(start, ctx.today());
     group.own_join = Some(op);
     group.dag.tip = node;
@@ -320,15 +330,15 @@ fn enter<M: Mls>(
 }
 
 /// Commits from outside on the door's node, carrying the Join.
-pub(crate) fn take_seat<M: Mls>(opened: &mut Opened<M>, keys: &DeviceKeys, op: &SignedOp, ctx: &mut Ctx<'_, M>) -> Option<(CommitFrame, NodeId)> {
+pub(crate) fn take_seat<M: Mls>(
+    opened: &mut Opened<M>,
+    keys: &DeviceKeys,
+    op: &SignedOp,
+    ctx: &mut Ctx<'_, M>,
+) -> Option<(CommitFrame, NodeId)> {
     let (commit, child) = ctx.mls.join_external(keys, &opened.group_info, &cbor::to_vec(op)).ok()?;
     let frame = CommitFrame { parent: opened.node, commit };
     let Offered::Accepted(node) = opened.dag.offer(ctx.mls, &mut opened.log, frame.clone()) else { return None };
     opened.dag.nodes.get_mut(&node)?.state = Some(child);
     Some((frame, node))
-}
-
-/// Whether an op is this persona's own Join.
-pub(crate) fn is_join(op: &SignedOp) -> bool {
-    op.open().is_ok_and(|c| matches!(c.body, OpBody::Join { .. }))
 }

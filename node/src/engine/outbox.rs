@@ -71,10 +71,6 @@ impl Outbox {
         self.items.len() >= ITEMS_MAX
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
     /// Queues a packet; the caller writes the returned item to disk.
     pub(crate) fn push(&mut self, item: Item) -> &Item {
         self.next = self.next.max(item.number + 1);
@@ -155,7 +151,8 @@ pub(crate) fn parts_of(packet: &Packet) -> Vec<Vec<u8>> {
     let object = hash(&[&bytes]);
     let chunks: Vec<_> = bytes.chunks(PART_BYTES).collect();
     let count = u16::try_from(chunks.len()).unwrap_or(u16::MAX);
-    let part = |(index, chunk): (u16, &[u8])| cbor::to_vec(&Packet::Part { object, index, count, bytes: chunk.to_vec() });
+    let part =
+        |(index, chunk): (u16, &[u8])| cbor::to_vec(&Packet::Part { object, index, count, bytes: chunk.to_vec() });
     (0..count).zip(chunks).map(part).collect()
 }
 

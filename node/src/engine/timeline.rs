@@ -281,7 +281,9 @@ impl Timeline {
             let own = kept.persona == original.persona;
             match &kept.says {
                 Says::Edit(_) if own => {
-                    if let Some(text) = kept.signed.as_ref().and_then(content_of).and_then(|c| c.as_text().map(str::to_owned)) {
+                    if let Some(text) =
+                        kept.signed.as_ref().and_then(content_of).and_then(|c| c.as_text().map(str::to_owned))
+                    {
                         row.text = text;
                         row.edited = true;
                     }
@@ -317,23 +319,25 @@ impl Timeline {
     pub(crate) fn active_reaction(&self, target: &MessageId, persona: &PersonaId, word: &str) -> Option<MessageId> {
         let about: Vec<_> = self.about.get(target)?.iter().filter_map(|id| self.kept.get(id)).collect();
         let mine = about.iter().filter(|k| k.persona == *persona);
-        let taken: BTreeSet<_> = mine.clone().filter_map(|k| if let Says::Unreact(_, r) = &k.says { Some(*r) } else { None }).collect();
-        mine.filter(|k| matches!(&k.says, Says::React(_, w) if w == word)).map(|k| k.message).find(|m| !taken.contains(m))
+        let taken: BTreeSet<_> =
+            mine.clone().filter_map(|k| if let Says::Unreact(_, r) = &k.says { Some(*r) } else { None }).collect();
+        mine.filter(|k| matches!(&k.says, Says::React(_, w) if w == word))
+            .map(|k| k.message)
+            .find(|m| !taken.contains(m))
     }
 
     /// Rows in order, between two places, exclusive.
-    pub(crate) fn rows_between(&self, after: Option<Place>, before: Option<Place>) -> impl DoubleEndedIterator<Item = MessageId> + '_ {
+    pub(crate) fn rows_between(
+        &self,
+        after: Option<Place>,
+        before: Option<Place>,
+    ) -> impl DoubleEndedIterator<Item = MessageId> + '_ {
         use std::ops::Bound::{Excluded, Unbounded};
         let after = after.map_or(Unbounded, Excluded);
         let before = before.map_or(Unbounded, Excluded);
         let empty = matches!((&after, &before), (Excluded(a), Excluded(b)) if a >= b);
         let range = (!empty).then(|| self.rows.range((after, before)));
         range.into_iter().flatten().map(|(place, _)| place.2)
-    }
-
-    /// Rows after a place.
-    pub(crate) fn count_after(&self, place: Option<Place>) -> u64 {
-        self.rows_between(place, None).count() as u64
     }
 
     /// Destroys the bodies of a retracted row: the original and its edits. Returns what changed.

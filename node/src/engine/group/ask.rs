@@ -7,7 +7,6 @@ use hearth_crypto::{
 };
 use hearth_protocol::{
     content::{Content, Expiration},
-    envelope::SignedEnvelope,
     frame::Control,
     id::{MessageId, OpId, PersonaId, hash},
     limits,
@@ -19,8 +18,8 @@ use hearth_protocol::{
 use super::Group;
 use crate::{
     app::{
-        Answer, GroupRow, GroupState, Join, Kind, MemberRow, MotionState, PolicyRow, Reaction, Refusal, RelayRow, RoleName,
-        Secret, TemplateName, Utc,
+        Answer, GroupRow, GroupState, Join, Kind, MemberRow, MotionState, PolicyRow, Reaction, Refusal, RelayRow,
+        RoleName, Secret, TemplateName, Utc,
     },
     engine::{ctx::Ctx, timeline::reaction_word},
 };
@@ -75,11 +74,15 @@ impl<M: Mls> Group<M> {
     fn unread(&self) -> u64 {
         let me = self.me();
         let rows = self.timeline.rows_between(self.seen, None);
-        rows.filter(|m| self.timeline.envelope_of(m).and_then(|e| self.timeline.get(&e)).is_some_and(|k| k.persona != me)).count() as u64
+        rows.filter(|m| {
+            self.timeline.envelope_of(m).and_then(|e| self.timeline.get(&e)).is_some_and(|k| k.persona != me)
+        })
+        .count() as u64
     }
 
     pub(crate) fn show(&self) -> Result<Answer> {
-        let tip = self.dag.tip_entry().ok_or(Refusal::new(Kind::Storage, "the group's state is damaged: join again"))?;
+        let tip =
+            self.dag.tip_entry().ok_or(Refusal::new(Kind::Storage, "the group's state is damaged: join again"))?;
         let settings = &self.view.settings;
         let mut members: Vec<_> = self.view.members.iter().collect();
         members.sort_by_key(|(_, m)| (m.role, m.seniority));
@@ -113,7 +116,8 @@ impl<M: Mls> Group<M> {
     pub(crate) fn relay_rows(&self) -> Vec<RelayRow> {
         let states = self.relay_states();
         let row = |address: &String| {
-            let state = states.iter().find(|(a, _)| a == address).map_or(crate::app::RelayState::Unreachable, |(_, s)| *s);
+            let state =
+                states.iter().find(|(a, _)| a == address).map_or(crate::app::RelayState::Unreachable, |(_, s)| *s);
             let held = self.desk.sessions.get(address).map_or(0, |s| s.held);
             RelayRow { address: address.clone(), state, held }
         };
@@ -142,16 +146,24 @@ impl<M: Mls> Group<M> {
     pub(crate) fn decide(&mut self, body: OpBody, ctx: &mut Ctx<'_, M>) -> Result<(OpId, Standing)> {
         self.must_be_joined()?;
         if self.stranded {
-            return Err(Refusal::new(Kind::Conflict, "you are being brought back into the group: try again in a moment"));
+            return Err(Refusal::new(
+                Kind::Conflict,
+                "you are being brought back into the group: try again in a moment",
+            ));
         }
         let tip = self.dag.tip_entry().ok_or(NOT_HERE)?;
         let network = tip.network;
         let heads = self.log.heads_above(&tip.heads);
         let standing = self.log.check(&heads, &self.me(), &body, tip.elders.as_ref()).map_err(refusal)?;
         let at = At { heads: &heads, node: self.dag.tip };
-        let op = self.log.make(&self.keys, at, body).map_err(|_| Refusal::new(Kind::Invalid, "this cannot be decided here"))?;
+        let op = self
+            .log
+            .make(&self.keys, at, body)
+            .map_err(|_| Refusal::new(Kind::Invalid, "this cannot be decided here"))?;
         let id = op.id();
-        self.log.insert(op.clone()).map_err(|_| Refusal::new(Kind::Invalid, "this cannot be decided: check its length"))?;
+        self.log
+            .insert(op.clone())
+            .map_err(|_| Refusal::new(Kind::Invalid, "this cannot be decided: check its length"))?;
         self.save_ops(ctx);
         self.publish_control(Control::Op(op), network, ctx);
         Ok((id, standing))
@@ -162,13 +174,20 @@ impl<M: Mls> Group<M> {
         Ok(Answer::Done {})
     }
 
-    pub(crate) fn change_relays(&mut self, change: impl FnOnce(&mut Vec<String>), ctx: &mut Ctx<'_, M>) -> Result<Answer> {
+    pub(crate) fn change_relays(
+        &mut self,
+        change: impl FnOnce(&mut Vec<String>),
+        ctx: &mut Ctx<'_, M>,
+    ) -> Result<Answer> {
         let mut relays = self.relays().to_vec();
         change(&mut relays);
         relays.dedup();
         crate::engine::check_relays(&relays)?;
         let (charter, history_days, slow_mode_s, shield, successors) = (None, None, None, None, None);
-        self.set_policy(OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays: Some(relays), successors }, ctx)
+        self.set_policy(
+            OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays: Some(relays), successors },
+            ctx,
+        )
     }
 
     /// What a link to a group that one is in would show.
@@ -192,7 +211,13 @@ impl<M: Mls> Group<M> {
     }
 
     /// Makes an invite; the link is complete at once, `held` follows when a relay has its door.
-    pub(crate) fn invite(&mut self, uses: Option<u32>, expires_in_s: Option<u64>, role: Option<RoleName>, ctx: &mut Ctx<'_, M>) -> Result<(OpId, String)> {
+    pub(crate) fn invite(
+        &mut self,
+        uses: Option<u32>,
+        expires_in_s: Option<u64>,
+        role: Option<RoleName>,
+        ctx: &mut Ctx<'_, M>,
+    ) -> Result<(OpId, String)> {
         let uses = uses.unwrap_or(INVITE_USES);
         if !(1..=limits::INVITE_USES_MAX).contains(&uses) {
             return Err(Refusal::new(Kind::Invalid, "an invite has 1 to 1000 uses"));
@@ -209,12 +234,18 @@ impl<M: Mls> Group<M> {
         let expires = Minute(ctx.now.plus_ms(seconds.saturating_mul(1000).saturating_add(59_999)).minute().0);
         let secret: [u8; 32] = ctx.random();
         let keys = InviteKeys::from_secret(&secret);
-        let door_pk = hpke::public_key(keys.door_seed()).map_err(|_| Refusal::new(Kind::Invalid, "no invite could be made: try again"))?;
+        let door_pk = hpke::public_key(keys.door_seed())
+            .map_err(|_| Refusal::new(Kind::Invalid, "no invite could be made: try again"))?;
         let mode = self.view.settings.join;
         let body = OpBody::Invite { join_pk: keys.join_pk(), door_pk, uses, role, expires, mode };
         let (invite, _) = self.decide(body, ctx)?;
-        let bootstrap = if self.relays().is_empty() { ctx.commons.iter().take(limits::BOOTSTRAP_MAX).cloned().collect() } else { Vec::new() };
-        let link = InviteLink { v: 1, secret, group: self.id, invite, relays: self.relays().to_vec(), bootstrap, expires };
+        let bootstrap = if self.relays().is_empty() {
+            ctx.commons.iter().take(limits::BOOTSTRAP_MAX).cloned().collect()
+        } else {
+            Vec::new()
+        };
+        let link =
+            InviteLink { v: 1, secret, group: self.id, invite, relays: self.relays().to_vec(), bootstrap, expires };
         Ok((invite, link.to_text()))
     }
 
@@ -233,7 +264,12 @@ impl<M: Mls> Group<M> {
         Ok(motion(standing, self.view.motion_status(&subject, Motion::SetRole(role)).needed))
     }
 
-    pub(crate) fn remove(&mut self, subject: PersonaId, reason: Option<String>, ctx: &mut Ctx<'_, M>) -> Result<Answer> {
+    pub(crate) fn remove(
+        &mut self,
+        subject: PersonaId,
+        reason: Option<String>,
+        ctx: &mut Ctx<'_, M>,
+    ) -> Result<Answer> {
         self.known_member(&subject)?;
         let reason = reason.unwrap_or_default();
         if reason.len() > limits::REASON_MAX {
@@ -256,7 +292,8 @@ impl<M: Mls> Group<M> {
         let mut content = Content::text(ctx.random(), &draft.text);
         if let Some(topic) = draft.topic {
             let bytes = data_encoding::HEXLOWER.decode(topic.as_bytes()).ok().filter(|b| (1..=64).contains(&b.len()));
-            content = content.topic(&bytes.ok_or(Refusal::new(Kind::NotFound, "there is no such topic in this group"))?);
+            content =
+                content.topic(&bytes.ok_or(Refusal::new(Kind::NotFound, "there is no such topic in this group"))?);
         }
         if let Some(target) = draft.reply_to {
             self.timeline.row(&target).ok_or(NOT_HERE)?;
@@ -315,7 +352,13 @@ impl<M: Mls> Group<M> {
         Ok(Answer::Message { message })
     }
 
-    pub(crate) fn react(&mut self, message: MessageId, reaction: Reaction, on: bool, ctx: &mut Ctx<'_, M>) -> Result<Answer> {
+    pub(crate) fn react(
+        &mut self,
+        message: MessageId,
+        reaction: Reaction,
+        on: bool,
+        ctx: &mut Ctx<'_, M>,
+    ) -> Result<Answer> {
         let row = self.timeline.row(&message).ok_or(NOT_HERE)?;
         if row.retracted {
             return Err(Refusal::new(Kind::Conflict, "the message was taken back"));
@@ -344,7 +387,8 @@ impl<M: Mls> Group<M> {
         let rows = rows.filter(|r| page.topic.is_none() || r.topic == page.topic);
         // A page before a message, or the newest page, is counted from its end.
         let messages = if page.newest || (before.is_some() && after.is_none()) {
-            let wanted = |m: &MessageId| page.topic.is_none() || self.message_row(m).is_some_and(|r| r.topic == page.topic);
+            let wanted =
+                |m: &MessageId| page.topic.is_none() || self.message_row(m).is_some_and(|r| r.topic == page.topic);
             let mut last: Vec<_> = self.timeline.rows_between(after, before).rev().filter(wanted).take(limit).collect();
             last.reverse();
             last.iter().filter_map(|m| self.message_row(m)).collect()
@@ -376,11 +420,6 @@ impl<M: Mls> Group<M> {
         text.expose().clone_into(&mut self.draft);
         self.save_group(ctx);
         Ok(Answer::Done {})
-    }
-
-    /// Bytes of what was said, for `status`.
-    pub(crate) fn said(&self) -> impl Iterator<Item = &SignedEnvelope> {
-        self.timeline.iter().filter_map(|(_, k)| k.signed.as_ref())
     }
 }
 

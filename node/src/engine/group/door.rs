@@ -18,11 +18,7 @@ use hearth_protocol::{
 };
 
 use super::Group;
-use crate::engine::{
-    ctx::Ctx,
-    desk::Asked,
-    lane::RelayFailure,
-};
+use crate::engine::{ctx::Ctx, desk::Asked, lane::RelayFailure};
 
 /// Seals door bodies.
 pub(crate) const DOOR_SEAL: &[u8] = b"hearth door/1";
@@ -103,7 +99,8 @@ impl<M: Mls> Group<M> {
             return;
         }
         let me = self.me();
-        let made_tip = self.dag.entry(&tip).is_some_and(|e| e.made.as_ref().is_none_or(|m| m.commit.author.persona == me));
+        let made_tip =
+            self.dag.entry(&tip).is_some_and(|e| e.made.as_ref().is_none_or(|m| m.commit.author.persona == me));
         let rank = self.view.committers().iter().position(|c| *c == me).map_or(16, |r| r as u64);
         let due = if made_tip || self.relays().is_empty() { since } else { since.plus_ms(MEND_MS * (rank + 1)) };
         if due > ctx.now {
@@ -125,10 +122,19 @@ impl<M: Mls> Group<M> {
         let Some(at) = self.doors.at.get(address) else { return };
         let open = self.view.open_invites(ctx.now.minute()).next().is_some();
         if at.node != Some(tip) && open && !at.jobs.values().any(|j| j.what == What::Body(tip)) {
-            let Some(body) = self.door_body(ctx).and_then(|b| seal_body(&body_key, DOOR_SEAL, &cbor::to_vec(&b), ctx.rng).ok()) else { return };
+            let Some(body) =
+                self.door_body(ctx).and_then(|b| seal_body(&body_key, DOOR_SEAL, &cbor::to_vec(&b), ctx.rng).ok())
+            else {
+                return;
+            };
             self.start_job(address, Job { what: What::Body(tip), keys: body_keys.clone(), body, tries: 0 }, ctx);
         }
-        let invites: Vec<_> = self.view.invites.iter().map(|(id, i)| (*id, i.join_pk, i.door_pk, self.invite_status(i, ctx.now))).collect();
+        let invites: Vec<_> = self
+            .view
+            .invites
+            .iter()
+            .map(|(id, i)| (*id, i.join_pk, i.door_pk, self.invite_status(i, ctx.now)))
+            .collect();
         for (invite, join_pk, door_pk, status) in invites {
             let Some(at) = self.doors.at.get(address) else { return };
             let node = if status == InviteStatus::Open { tip } else { NodeId([0; 32]) };
@@ -196,7 +202,8 @@ impl<M: Mls> Group<M> {
         let Some(job) = at.jobs.get(&slot) else { return };
         let (action, signer) = match at.versions.get(&slot) {
             Some(version) => {
-                let action = Action::SlotPut { slot, write_pk: job.keys.write_pk, version: version + 1, body: job.body.clone() };
+                let action =
+                    Action::SlotPut { slot, write_pk: job.keys.write_pk, version: version + 1, body: job.body.clone() };
                 (action, Some(job.keys.write.clone()))
             }
             None => (Action::SlotGet { slot }, None),
@@ -204,7 +211,13 @@ impl<M: Mls> Group<M> {
         self.ask(address, action, signer, Asked::Slot(slot), ctx);
     }
 
-    pub(super) fn slot_answer(&mut self, address: &str, slot: SlotId, answer: Result<Answer, RelayFailure>, ctx: &mut Ctx<'_, M>) {
+    pub(super) fn slot_answer(
+        &mut self,
+        address: &str,
+        slot: SlotId,
+        answer: Result<Answer, RelayFailure>,
+        ctx: &mut Ctx<'_, M>,
+    ) {
         let relay = self.is_relay(address);
         let Some(at) = self.doors.at.get_mut(address) else { return };
         let Some(job) = at.jobs.get_mut(&slot) else { return };

@@ -50,7 +50,8 @@ impl<M: Mls> Group<M> {
             self.use_relays(ctx);
             return;
         }
-        let mut changed: Vec<_> = self.view.members.iter().filter(|(p, m)| old.role_of(p) != Some(m.role)).map(|(p, _)| *p).collect();
+        let mut changed: Vec<_> =
+            self.view.members.iter().filter(|(p, m)| old.role_of(p) != Some(m.role)).map(|(p, _)| *p).collect();
         changed.extend(old.members.keys().filter(|p| !self.view.members.contains_key(p)));
         for persona in changed {
             ctx.notice(Notice::MemberChanged { group: self.id, persona });

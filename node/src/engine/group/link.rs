@@ -148,7 +148,8 @@ impl<M: Mls> Group<M> {
     }
 
     fn dial(&mut self, card: &CardContent, ctx: &mut Ctx<'_, M>) {
-        let open = self.links.lanes.get(&card.network).is_some_and(|l| l.own.as_ref().is_some_and(|(p, _)| *p != card.peer));
+        let open =
+            self.links.lanes.get(&card.network).is_some_and(|l| l.own.as_ref().is_some_and(|(p, _)| *p != card.peer));
         if open && !self.links.is_linked(&card.device) && !card.addresses.is_empty() {
             let lane = self.lane(card.network);
             ctx.send(LaneCommand::Dial { lane, peer: card.peer.clone(), addresses: card.addresses.clone() });
@@ -192,7 +193,9 @@ impl<M: Mls> Group<M> {
 
     fn publish_card(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
         let Some(id) = self.network().map(hearth_crypto::schedule::Network::id) else { return false };
-        let (Some(card), Some(network)) = (self.own_card(&id, ctx.now), self.network_of(&id).cloned()) else { return false };
+        let (Some(card), Some(network)) = (self.own_card(&id, ctx.now), self.network_of(&id).cloned()) else {
+            return false;
+        };
         let slot = slot_of(ctx.now);
         // The next slot's record goes out early, so that a clock that is ahead finds it too.
         for slot in [slot, slot + 1] {
@@ -209,7 +212,8 @@ impl<M: Mls> Group<M> {
     fn look_up(&mut self, ctx: &mut Ctx<'_, M>) {
         let (Some(network), Some(tip)) = (self.network().cloned(), self.dag.tip_entry()) else { return };
         let me = self.keys.device();
-        let mut devices: Vec<_> = tip.facts.leaves.iter().map(|l| l.device).filter(|d| *d != me && !self.links.is_linked(d)).collect();
+        let mut devices: Vec<_> =
+            tip.facts.leaves.iter().map(|l| l.device).filter(|d| *d != me && !self.links.is_linked(d)).collect();
         if devices.is_empty() {
             return;
         }
@@ -247,7 +251,13 @@ impl<M: Mls> Group<M> {
         if content.expires <= ctx.now.minute() || content.device == self.keys.device() {
             return None;
         }
-        let known = self.dag.tip_entry()?.facts.leaves.iter().any(|l| l.device == content.device && l.persona == content.persona);
+        let known = self
+            .dag
+            .tip_entry()?
+            .facts
+            .leaves
+            .iter()
+            .any(|l| l.device == content.device && l.persona == content.persona);
         let newer = self.links.cards.get(&content.device).is_none_or(|c| c.made <= content.made && *c != content);
         if known && newer {
             self.links.cards.insert(content.device, content.clone());
@@ -264,7 +274,13 @@ impl<M: Mls> Group<M> {
         self.links.cards.insert(card.device, card);
     }
 
-    pub(super) fn link_up(&mut self, lane: LaneKey, link: LinkId, (peer, outbound): (Vec<u8>, bool), ctx: &mut Ctx<'_, M>) {
+    pub(super) fn link_up(
+        &mut self,
+        lane: LaneKey,
+        link: LinkId,
+        (peer, outbound): (Vec<u8>, bool),
+        ctx: &mut Ctx<'_, M>,
+    ) {
         let Some(card) = self.own_card(&lane.network, ctx.now) else {
             return ctx.send(LaneCommand::Hangup { lane, link });
         };
@@ -293,7 +309,11 @@ impl<M: Mls> Group<M> {
         match cbor::read::<SyncMessage>(message) {
             Ok(SyncMessage::Hello(card)) if !greeted => self.hello(link, &card, ctx),
             Ok(SyncMessage::Reconcile { set, to_initiator, payload }) if greeted => {
-                if to_initiator { self.reconcile_ours(link, &payload, ctx) } else { self.reconcile_theirs(link, set, &payload, ctx) }
+                if to_initiator {
+                    self.reconcile_ours(link, &payload, ctx)
+                } else {
+                    self.reconcile_theirs(link, set, &payload, ctx)
+                }
             }
             Ok(SyncMessage::Want { set, ids }) if greeted => {
                 let ids: Vec<_> = ids.iter().filter_map(|i| <[u8; 32]>::try_from(i.as_slice()).ok()).collect();
@@ -348,7 +368,13 @@ impl<M: Mls> Group<M> {
     }
 
     pub(super) fn sync_again(&mut self, ctx: &mut Ctx<'_, M>) {
-        let links: Vec<_> = self.links.links.iter().filter(|(_, l)| l.outbound && l.member.is_some()).map(|(id, l)| (*id, l.last_sync)).collect();
+        let links: Vec<_> = self
+            .links
+            .links
+            .iter()
+            .filter(|(_, l)| l.outbound && l.member.is_some())
+            .map(|(id, l)| (*id, l.last_sync))
+            .collect();
         for (link, last) in links {
             if ctx.now.since(last) >= SYNC_EVERY_MS {
                 self.begin_sync(link, SyncSet::Control, ctx);
@@ -460,13 +486,17 @@ impl<M: Mls> Group<M> {
 
     /// Envelopes that the member at the other end may have, sealed for everybody at the tip.
     fn shared_packets(&mut self, link: LinkId, ids: &[[u8; 32]], ctx: &mut Ctx<'_, M>) -> Vec<Vec<u8>> {
-        let Some(persona) = self.links.links.get(&link).and_then(|l| l.member).map(|(p, _)| p) else { return Vec::new() };
+        let Some(persona) = self.links.links.get(&link).and_then(|l| l.member).map(|(p, _)| p) else {
+            return Vec::new();
+        };
         let known = ids.iter().filter_map(|id| self.timeline.get(&EnvelopeId(*id)));
         let mut given: Vec<_> = known.filter(|k| self.may_have(&persona, k, ctx.now)).collect();
         given.sort_by_key(|k| (k.sent_at, k.device, k.seq));
         let given: Vec<SignedEnvelope> = given.into_iter().filter_map(|k| k.signed.clone()).collect();
         let node = self.dag.tip;
-        let Some(key) = self.dag.secret_state(&node).and_then(|s| s.export(SHARE_LABEL, b"").ok()) else { return Vec::new() };
+        let Some(key) = self.dag.secret_state(&node).and_then(|s| s.export(SHARE_LABEL, b"").ok()) else {
+            return Vec::new();
+        };
         let mut packets = Vec::new();
         let mut batch = SharedEnvelopes::default();
         let mut size = 0;
@@ -492,7 +522,9 @@ impl<M: Mls> Group<M> {
     /// A member may have what was first sent at or below the node that brought it, and the group's window.
     fn may_have(&self, persona: &PersonaId, kept: &Kept, now: Timestamp) -> bool {
         let Some(tip) = self.dag.tip_entry() else { return false };
-        let Some((since, _)) = tip.elders.get(persona).filter(|_| tip.facts.leaves.iter().any(|l| l.persona == *persona)) else {
+        let Some((since, _)) =
+            tip.elders.get(persona).filter(|_| tip.facts.leaves.iter().any(|l| l.persona == *persona))
+        else {
             return false;
         };
         let after = self.dag.entry(&kept.node).is_some_and(|e| e.depth >= *since);

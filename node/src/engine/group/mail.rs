@@ -10,7 +10,7 @@ use hearth_protocol::{
     frame::Control,
     id::{EnvelopeId, NodeId, QueueId},
     limits::GET_MAX,
-    mailbox::{Action, Answer, Blob, QueueKind, Refusal as Refused},
+    mailbox::{Action, Answer, Blob, Refusal as Refused},
     packet::Packet,
     time::Day,
 };
@@ -93,7 +93,14 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    pub(super) fn ask(&mut self, address: &str, action: Action, signer: Option<Key>, asked: Asked, ctx: &mut Ctx<'_, M>) {
+    pub(super) fn ask(
+        &mut self,
+        address: &str,
+        action: Action,
+        signer: Option<Key>,
+        asked: Asked,
+        ctx: &mut Ctx<'_, M>,
+    ) {
         if let Asked::Subscribe(queue) | Asked::Get(queue) | Asked::Create(queue) = &asked
             && let Some(queue) = self.desk.queue(address, queue)
         {
@@ -113,14 +120,23 @@ impl<M: Mls> Group<M> {
         for (number, part) in self.outbox.wanting(address, room) {
             let Some(item) = self.outbox.get(number) else { continue };
             let day = (!item.control).then_some(item.day);
-            let (Some(queue), Some(bytes)) = (self.desk.queue_for(address, &item.network, day), item.parts.get(part)) else { continue };
+            let (Some(queue), Some(bytes)) = (self.desk.queue_for(address, &item.network, day), item.parts.get(part))
+            else {
+                continue;
+            };
             if queue.step != Step::Live {
                 continue;
             }
             let Ok(blob) = seal_frame(&queue.keys.seal, bytes, ctx.rng) else { continue };
             let (id, write) = (queue.keys.id, queue.keys.write.clone());
             self.outbox.sent(address, number, part);
-            self.ask(address, Action::Put { queue: id, blob }, Some(write), Asked::Put { number, part, queue: id }, ctx);
+            self.ask(
+                address,
+                Action::Put { queue: id, blob },
+                Some(write),
+                Asked::Put { number, part, queue: id },
+                ctx,
+            );
         }
     }
 
@@ -138,7 +154,13 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    fn read_answer(&mut self, address: &str, queue: &QueueId, answer: Result<Answer, RelayFailure>, ctx: &mut Ctx<'_, M>) {
+    fn read_answer(
+        &mut self,
+        address: &str,
+        queue: &QueueId,
+        answer: Result<Answer, RelayFailure>,
+        ctx: &mut Ctx<'_, M>,
+    ) {
         match answer {
             Ok(Answer::Blobs { blobs, more }) => {
                 self.take_blobs(address, queue, blobs, ctx);
@@ -155,7 +177,13 @@ impl<M: Mls> Group<M> {
                 let Some(at) = self.desk.queue(address, queue) else { return };
                 if at.day.is_none_or(|d| d.0 + 1 >= today.0) {
                     let (write_pk, read_pk, kind) = (at.keys.write_pk, at.keys.read_pk, at.keys.kind);
-                    self.ask(address, Action::Create { write_pk, read_pk, kind, pow: 0 }, None, Asked::Create(*queue), ctx);
+                    self.ask(
+                        address,
+                        Action::Create { write_pk, read_pk, kind, pow: 0 },
+                        None,
+                        Asked::Create(*queue),
+                        ctx,
+                    );
                 } else {
                     at.step = Step::Absent;
                 }
@@ -302,4 +330,3 @@ impl<M: Mls> Group<M> {
         }
     }
 }
-

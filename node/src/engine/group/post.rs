@@ -37,8 +37,10 @@ const ACK_MS: u64 = 400;
 const ACK_AT_ONCE_MEMBERS: usize = 16;
 const ACK_LAZY_MS: u64 = 24 * 3_600_000;
 
-const CLOSED: Refusal = Refusal::new(Kind::Conflict, "you are being brought back into the group: try again in a moment");
-const FULL: Refusal = Refusal::new(Kind::Storage, "too many messages wait to be delivered: connect to the network first");
+const CLOSED: Refusal =
+    Refusal::new(Kind::Conflict, "you are being brought back into the group: try again in a moment");
+const FULL: Refusal =
+    Refusal::new(Kind::Storage, "too many messages wait to be delivered: connect to the network first");
 
 impl<M: Mls> Group<M> {
     /// Says something. On disk with this call's effects; delivery is the outbox's.
@@ -65,7 +67,9 @@ impl<M: Mls> Group<M> {
         };
         let signed = envelope::sign(&self.keys, &self.id, &said);
         let checked = CheckedEnvelope { id: signed.id(), content: said, signed };
-        let message = Timeline::read(&self.id, &checked).map(|k| k.message).ok_or(Refusal::new(Kind::Invalid, "this cannot be sent"))?;
+        let message = Timeline::read(&self.id, &checked)
+            .map(|k| k.message)
+            .ok_or(Refusal::new(Kind::Invalid, "this cannot be sent"))?;
         self.transmit(&node, &checked.signed, checked.id, ctx)?;
         self.outbox.delivered.insert(checked.id, Delivered::default());
         self.accept(checked, ctx);
@@ -87,12 +91,24 @@ impl<M: Mls> Group<M> {
     }
 
     /// Encrypts an envelope at a node and hands it to everybody.
-    fn transmit(&mut self, node: &NodeId, signed: &SignedEnvelope, id: EnvelopeId, ctx: &mut Ctx<'_, M>) -> Result<(), Refusal> {
+    fn transmit(
+        &mut self,
+        node: &NodeId,
+        signed: &SignedEnvelope,
+        id: EnvelopeId,
+        ctx: &mut Ctx<'_, M>,
+    ) -> Result<(), Refusal> {
         let bytes = cbor::to_vec(&AppMessage::Envelope(signed.clone()));
         self.send_app(node, &bytes, Some(id), ctx)
     }
 
-    fn send_app(&mut self, node: &NodeId, plain: &[u8], id: Option<EnvelopeId>, ctx: &mut Ctx<'_, M>) -> Result<(), Refusal> {
+    fn send_app(
+        &mut self,
+        node: &NodeId,
+        plain: &[u8],
+        id: Option<EnvelopeId>,
+        ctx: &mut Ctx<'_, M>,
+    ) -> Result<(), Refusal> {
         let network = self.dag.entry(node).map(|e| e.network).ok_or(CLOSED)?;
         let keys = self.keys.clone();
         let state = self.dag.secret_state(node).ok_or(CLOSED)?;
@@ -186,9 +202,15 @@ impl<M: Mls> Group<M> {
 
     /// Whether the persona's own word, in an op or a leaf, makes this device its own.
     fn vouched(&self, persona: &PersonaId, device: &DeviceId) -> bool {
-        let leaf = self.dag.nodes.values().any(|e| e.facts.leaves.iter().any(|l| l.persona == *persona && l.device == *device));
+        let leaf = self
+            .dag
+            .nodes
+            .values()
+            .any(|e| e.facts.leaves.iter().any(|l| l.persona == *persona && l.device == *device));
         leaf || self.log.ops_in_order().any(|(id, _)| {
-            self.log.content(&id).is_some_and(|c| c.persona == *persona && c.device == *device && !matches!(c.body, OpBody::Leave))
+            self.log
+                .content(&id)
+                .is_some_and(|c| c.persona == *persona && c.device == *device && !matches!(c.body, OpBody::Leave))
         })
     }
 
@@ -324,7 +346,9 @@ impl<M: Mls> Group<M> {
     /// Where an own message is: state, relays, members reached, members in all.
     pub(crate) fn delivery(&self, id: &EnvelopeId) -> (Delivery, usize, usize, usize) {
         let others = self.others();
-        let Some(delivered) = self.outbox.delivered.get(id) else { return (Delivery::Reached, 0, others.len(), others.len()) };
+        let Some(delivered) = self.outbox.delivered.get(id) else {
+            return (Delivery::Reached, 0, others.len(), others.len());
+        };
         let relays = delivered.relays.len();
         let reached = delivered.reached.iter().filter(|p| others.contains(p)).count();
         let enough = self.relays().len().clamp(1, 2);

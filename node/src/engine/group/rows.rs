@@ -69,7 +69,11 @@ impl Saved {
     /// Notes a row that the MLS library changed.
     pub(super) fn note(&mut self, node: &NodeId, key: &[u8], kept: bool) {
         let keys = self.nodes.entry(*node).or_default();
-        if kept { keys.insert(key.to_vec()) } else { keys.remove(key) };
+        if kept {
+            keys.insert(key.to_vec())
+        } else {
+            keys.remove(key)
+        };
     }
 }
 
