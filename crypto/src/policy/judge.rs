@@ -45,6 +45,8 @@ pub struct Parent<'a> {
 pub struct Judgement {
     /// Its class.
     pub class: Class,
+    /// The author's rank in the parent's policy.
+    pub rank: u32,
     /// The use of an invite that it takes.
     pub slot: Option<u32>,
     /// The child's effective heads, sorted.
@@ -374,6 +376,7 @@ impl Case<'_> {
         let realised = state.revocations.iter().filter(|r| r.ops.is_disjoint(&before)).cloned().collect();
         Judgement {
             class,
+            rank: self.parent.state.rank(&self.facts.author.persona),
             slot: None,
             heads: state.heads.clone(),
             state,

@@ -35,7 +35,7 @@ fn a_foreign_signature_a_wrong_counter_and_another_group_are_refused() {
     forged.sig = keys(1).sign_as_persona(&forged.content);
     assert_eq!(group.log.insert(forged), Err(OpError::Signature));
 
-    for lamport in [0, good.open().unwrap().lamport + 1, u64::MAX] {
+    for lamport in [1, good.open().unwrap().lamport + 1, u64::MAX] {
         let content = hearth_protocol::op::OpContent { lamport, ..good.open().unwrap() };
         assert_eq!(group.log.insert(signed(0, &content)), Err(OpError::Lamport));
     }
