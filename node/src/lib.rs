@@ -5,4 +5,6 @@ pub mod builder;
 pub mod clock;
 
 pub mod engine;
+pub mod net;
+pub mod relay;
 pub mod store;

@@ -1,0 +1,3 @@
+//! The network: the only place that names libp2p.
+
+pub mod framing;
