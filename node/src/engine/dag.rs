@@ -208,7 +208,6 @@ impl<N: MlsNode> Dag<N> {
             None => (0, Arc::new(Elders::new()), node),
         };
         let fresh: Vec<_> = facts.leaves.iter().filter(|l| !elders.contains_key(&l.persona)).collect();
-        let rank = self.nodes.get(&parent).map_or(u32::MAX, |_| judged.state.rank(&commit.author.persona));
         let elders = if fresh.is_empty() {
             elders
         } else {
@@ -219,7 +218,7 @@ impl<N: MlsNode> Dag<N> {
         let realises = judged.realised.iter().flat_map(|r| r.ops.iter().copied()).collect();
         let policy = deciders(&judged.state);
         let network = if judged.begins_network { node } else { network };
-        let made = Made { frame: id, commit, class: judged.class, slot: judged.slot, rank, realises };
+        let made = Made { frame: id, commit, class: judged.class, slot: judged.slot, rank: judged.rank, realises };
         let (made, state) = (Some(made), Some(child));
         let entry =
             Entry { parent: Some(parent), depth, facts, elders, heads: judged.heads, policy, network, made, state };

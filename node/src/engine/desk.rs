@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearth_crypto::schedule::{Network, QueueKeys};
 use hearth_protocol::{
     id::{NodeId, QueueId, SlotId},
-    time::Day,
+    time::{Day, Timestamp},
 };
 
 use super::lane::Ticket;
@@ -24,6 +24,8 @@ pub(crate) struct Session {
     pub(crate) full: bool,
     /// Blobs acknowledged in this run.
     pub(crate) held: u64,
+    /// It asked for a pause until then.
+    pub(crate) pause: Timestamp,
     pub(crate) queues: BTreeMap<QueueId, Queue>,
 }
 

@@ -27,6 +27,9 @@ use crate::{
     store::Table,
 };
 
+/// A busy relay is left alone this long.
+const BUSY_MS: u64 = 1_500;
+
 impl<M: Mls> Group<M> {
     pub(super) fn relay_up(&mut self, address: &str, key: [u8; 32], ctx: &mut Ctx<'_, M>) {
         let Some(session) = self.desk.sessions.get_mut(address) else { return };
@@ -77,7 +80,9 @@ impl<M: Mls> Group<M> {
     /// Asks what can be asked, and offers what waits.
     pub(super) fn work_desk(&mut self, ctx: &mut Ctx<'_, M>) {
         for address in self.desk.sessions.keys().cloned().collect::<Vec<_>>() {
-            if self.desk.sessions.get(&address).is_none_or(|s| s.key.is_none()) {
+            let Some(session) = self.desk.sessions.get(&address).filter(|s| s.key.is_some()) else { continue };
+            if session.pause > ctx.now {
+                ctx.wake_at(session.pause);
                 continue;
             }
             for queue in self.desk.idle(&address) {
@@ -145,8 +150,12 @@ impl<M: Mls> Group<M> {
         match asked {
             Asked::Subscribe(queue) | Asked::Get(queue) => self.read_answer(&address, &queue, answer, ctx),
             Asked::Create(queue) => {
+                let busy = matches!(answer, Ok(Answer::Refused(Refused::Busy | Refused::Work)));
+                if busy {
+                    self.pause(&address, ctx);
+                }
                 if let Some(queue) = self.desk.queue(&address, &queue) {
-                    queue.step = if matches!(answer, Ok(Answer::Created)) { Step::Idle } else { Step::Absent };
+                    queue.step = if busy || matches!(answer, Ok(Answer::Created)) { Step::Idle } else { Step::Absent };
                 }
             }
             Asked::Put { number, part, queue } => self.put_answer(&address, (number, part, queue), answer, ctx),
@@ -186,6 +195,12 @@ impl<M: Mls> Group<M> {
                     );
                 } else {
                     at.step = Step::Absent;
+                }
+            }
+            Ok(Answer::Refused(Refused::Busy)) => {
+                self.pause(address, ctx);
+                if let Some(at) = self.desk.queue(address, queue) {
+                    at.step = Step::Idle;
                 }
             }
             // Refused for another reason, or the session is gone: read again with the next session.
@@ -251,7 +266,19 @@ impl<M: Mls> Group<M> {
                     self.tell_network(ctx);
                 }
             }
+            Ok(Answer::Refused(Refused::Busy)) => {
+                self.pause(address, ctx);
+                self.outbox.failed(address, number, part);
+            }
             Ok(_) | Err(_) => self.outbox.failed(address, number, part),
+        }
+    }
+
+    /// A relay is busy: nothing more for a moment.
+    fn pause(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
+        if let Some(session) = self.desk.sessions.get_mut(address) {
+            session.pause = ctx.now.plus_ms(BUSY_MS);
+            ctx.wake_at(session.pause);
         }
     }
 

@@ -1,0 +1,362 @@
+//! The simulator: the real engine and the real mailbox rules under a simulated clock, network and disk.
+//!
+//! One thread, one seed. Everything that happens is an entry of one queue ordered by (time, number); the trace hash
+//! covers every entry and every effect, so with the model MLS the same seed gives the same hash.
+
+mod check;
+mod net;
+mod script;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
+};
+
+use hearth_crypto::mls::{Mls, Suite};
+use hearth_node::{
+    app::{Answer, Command, CommandId, Event, Notice, Refusal},
+    engine::{
+        Effects, Engine, EngineConfig, Input,
+        lane::{LaneCommand, LaneEvent, LaneKey, LinkId, Ticket},
+    },
+    relay::mailbox::{Mailbox, MemoryStore, SessionId},
+    store::{Bucket, Row, Table, Write},
+};
+use hearth_protocol::{
+    id::{GroupId, MessageId, PersonaId},
+    mailbox::Action,
+    time::Timestamp,
+};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use sha2::{Digest, Sha256};
+
+pub use check::Failure;
+pub use script::{Report, run};
+
+/// How rough the world is.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    /// Share of gossip messages lost.
+    pub drop: f64,
+    /// Share of gossip messages that arrive twice.
+    pub duplicate: f64,
+    /// Longest delay in milliseconds.
+    pub delay_ms: u64,
+    /// Clock skew of each node, up to this many milliseconds either way.
+    pub skew_ms: u64,
+    /// Partitions, each one-way or two-way, healed later.
+    pub partitions: usize,
+    /// Crashes: the effects of the call under way are lost, the process comes back later.
+    pub crashes: usize,
+}
+
+/// The simulated clock begins here: 2026-01-01T00:00:00Z.
+pub const START: u64 = 1_767_225_600_000;
+
+type Key = (Option<GroupId>, Option<u64>, Table, Vec<u8>);
+
+/// Something that will happen.
+enum Happening {
+    Lane { node: usize, life: u32, event: LaneEvent },
+    Tick { node: usize, life: u32 },
+    /// A mailbox request arrives at a relay.
+    Ask { node: usize, life: u32, relay: usize, session: SessionId, group: GroupId, ticket: Ticket, action: Action, signer: Option<[u8; 32]> },
+    /// A node tries to reach the relays it wants.
+    Connect { node: usize, life: u32, group: GroupId, relay: usize },
+    Script(usize),
+}
+
+/// One member's computer.
+pub(crate) struct Node<M: Mls> {
+    engine: Option<Engine<M>>,
+    disk: BTreeMap<Key, Vec<u8>>,
+    /// Counts starts: what was under way for an earlier life is dropped.
+    life: u32,
+    skew: i64,
+    lanes: BTreeMap<LaneKey, BTreeSet<[u8; 16]>>,
+    links: BTreeMap<LinkId, Link>,
+    wanted: BTreeMap<GroupId, BTreeSet<usize>>,
+    sessions: BTreeMap<(GroupId, usize), SessionId>,
+    next_tick: Option<u64>,
+    pub(crate) replies: BTreeMap<CommandId, Result<Answer, Refusal>>,
+    /// Messages announced as new, over all lives.
+    pub(crate) announced: BTreeMap<MessageId, usize>,
+    pub(crate) notices: Vec<Notice>,
+}
+
+#[derive(Clone, Copy)]
+struct Link {
+    lane: LaneKey,
+    other: usize,
+    other_link: LinkId,
+}
+
+pub(crate) struct Relay {
+    mailbox: Mailbox<MemoryStore>,
+    key: [u8; 32],
+    pub(crate) address: String,
+    /// Whose session it is.
+    sessions: BTreeMap<SessionId, (usize, u32, GroupId, [u8; 32])>,
+}
+
+/// The whole world of one seed.
+pub struct World<M: Mls> {
+    make: Box<dyn Fn(u64) -> M>,
+    pub(crate) rng: ChaCha20Rng,
+    pub(crate) faults: Faults,
+    suite: Suite,
+    pub(crate) now: u64,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    happenings: BTreeMap<(u64, u64), Happening>,
+    next: u64,
+    next_id: u64,
+    pub(crate) nodes: Vec<Node<M>>,
+    pub(crate) relays: Vec<Relay>,
+    dht: BTreeMap<[u8; 32], Vec<u8>>,
+    /// (from, to) pairs that are cut; relays count on from 1,000.
+    pub(crate) cut: BTreeSet<(usize, usize)>,
+    pub(crate) calm: bool,
+    trace: Sha256,
+    pub(crate) steps: u64,
+    script_at: Vec<u64>,
+}
+
+impl<M: Mls> World<M> {
+    /// A world of `nodes` members and `relays` relays.
+    pub fn new(seed: u64, nodes: usize, relays: usize, faults: Faults, suite: Suite, make: impl Fn(u64) -> M + 'static) -> Self {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        let skew = |rng: &mut ChaCha20Rng| {
+            let span = i64::try_from(faults.skew_ms).unwrap_or(0);
+            if span == 0 { 0 } else { i64::try_from(rng.next_u64() % (2 * faults.skew_ms + 1)).unwrap_or(0) - span }
+        };
+        let relays = (0..relays).map(net::relay).collect();
+        let nodes = (0..nodes).map(|_| Node::new(skew(&mut rng))).collect();
+        Self {
+            make: Box::new(make),
+            rng,
+            faults,
+            suite,
+            now: START,
+            queue: BinaryHeap::new(),
+            happenings: BTreeMap::new(),
+            next: 0,
+            next_id: 0,
+            nodes,
+            relays,
+            dht: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            calm: false,
+            trace: Sha256::new(),
+            steps: 0,
+            script_at: Vec::new(),
+        }
+    }
+
+    /// Hash of everything that happened so far.
+    pub fn trace(&self) -> String {
+        data_encoding::HEXLOWER.encode(&self.trace.clone().finalize())
+    }
+
+    pub(crate) fn random(&mut self, below: u64) -> u64 {
+        self.rng.next_u64() % below.max(1)
+    }
+
+    pub(crate) fn chance(&mut self, share: f64) -> bool {
+        // 53 bits: exact in a double.
+        ((self.rng.next_u64() >> 11) as f64) / ((1u64 << 53) as f64) < share
+    }
+
+    fn plan(&mut self, at: u64, happening: Happening) {
+        let key = (at.max(self.now), self.next);
+        self.next += 1;
+        self.queue.push(Reverse(key));
+        self.happenings.insert(key, happening);
+    }
+
+    fn fresh(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    /// The time that a node's clock shows.
+    fn clock(&self, node: usize) -> Timestamp {
+        let skew = self.nodes.get(node).map_or(0, |n| n.skew);
+        Timestamp(self.now.saturating_add_signed(skew))
+    }
+
+    /// Starts a node, from its disk.
+    pub(crate) fn start(&mut self, node: usize) {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        let relays = self.relays.iter().map(|r| r.address.clone()).collect();
+        let mls = (self.make)(self.rng.next_u64());
+        let mut engine = Engine::new(mls, EngineConfig { relays, suite: Some(self.suite) }, seed);
+        let now = self.clock(node);
+        let Some(at) = self.nodes.get_mut(node) else { return };
+        if at.engine.is_some() {
+            return;
+        }
+        let rows = at.disk.iter().map(|((group, expires, table, key), value)| Row {
+            bucket: Bucket { group: *group, expires: expires.map(hearth_protocol::time::Day) },
+            table: *table,
+            key: key.clone(),
+            value: value.clone(),
+        });
+        at.life += 1;
+        let effects = engine.restore(rows.collect(), now);
+        at.engine = Some(engine);
+        self.apply(node, effects);
+    }
+
+    /// Stops a node at once: what it had not persisted is lost, and so is what it was sending.
+    pub(crate) fn stop(&mut self, node: usize) {
+        for link in self.nodes.get(node).map(|n| n.links.keys().copied().collect::<Vec<_>>()).unwrap_or_default() {
+            self.break_link(node, link);
+        }
+        self.drop_sessions(node, None);
+        if let Some(at) = self.nodes.get_mut(node) {
+            at.engine = None;
+            at.life += 1;
+            at.lanes.clear();
+            at.wanted.clear();
+            at.next_tick = None;
+        }
+    }
+
+    pub(crate) fn is_up(&self, node: usize) -> bool {
+        self.nodes.get(node).is_some_and(|n| n.engine.is_some())
+    }
+
+    /// Gives a node a command; its reply lands in `replies`.
+    pub(crate) fn ask(&mut self, node: usize, command: Command) -> CommandId {
+        let id = CommandId(self.fresh());
+        self.input(node, Input::Command { id, command });
+        id
+    }
+
+    /// Asks something that is answered at once.
+    pub(crate) fn query(&mut self, node: usize, command: Command) -> Option<Answer> {
+        let id = self.ask(node, command);
+        self.nodes.get_mut(node)?.replies.remove(&id)?.ok()
+    }
+
+    fn input(&mut self, node: usize, input: Input) {
+        let now = self.clock(node);
+        let Some(engine) = self.nodes.get_mut(node).and_then(|n| n.engine.as_mut()) else { return };
+        let effects = engine.handle(input, now);
+        self.apply(node, effects);
+    }
+
+    /// Persist, then send, then emit.
+    fn apply(&mut self, node: usize, effects: Effects) {
+        let Effects { persist, send, emit, wake_at } = effects;
+        self.note(node, &persist, &send);
+        let skew = self.nodes.get(node).map_or(0, |n| n.skew);
+        let Some(at) = self.nodes.get_mut(node) else { return };
+        for Write { bucket, table, key, value } in persist {
+            let key = (bucket.group, bucket.expires.map(|d| d.0), table, key);
+            match value {
+                Some(value) => at.disk.insert(key, value),
+                None => at.disk.remove(&key),
+            };
+        }
+        for event in emit {
+            match event {
+                Event::Reply { command, result } => {
+                    at.replies.insert(command, result);
+                }
+                Event::Notice(Notice::MessageNew { row, .. }) => *at.announced.entry(row.message).or_default() += 1,
+                Event::Notice(notice) => at.notices.push(notice),
+                Event::Resync => {}
+            }
+        }
+        let life = at.life;
+        if let Some(wake) = wake_at {
+            let due = wake.0.saturating_add_signed(-skew).max(self.now + 1);
+            if at.next_tick.is_none_or(|t| due < t || t <= self.now) {
+                at.next_tick = Some(due);
+                self.plan(due, Happening::Tick { node, life });
+            }
+        }
+        for command in send {
+            self.carry(node, command);
+        }
+    }
+
+    /// The trace covers what was written and sent, by size and content.
+    fn note(&mut self, node: usize, persist: &[Write], send: &[LaneCommand]) {
+        self.trace.update(self.now.to_be_bytes());
+        self.trace.update((node as u64).to_be_bytes());
+        for write in persist {
+            self.trace.update([write.table as u8]);
+            self.trace.update(&write.key);
+            self.trace.update(write.value.as_deref().unwrap_or_default());
+        }
+        self.trace.update((send.len() as u64).to_be_bytes());
+    }
+
+    /// Runs until the world's clock shows `until`.
+    pub(crate) fn run_until(&mut self, until: u64) {
+        while let Some(Reverse(key)) = self.queue.peek().copied() {
+            if key.0 > until {
+                break;
+            }
+            self.queue.pop();
+            let Some(happening) = self.happenings.remove(&key) else { continue };
+            self.now = self.now.max(key.0);
+            self.steps += 1;
+            self.happen(happening);
+        }
+        self.now = self.now.max(until);
+    }
+
+    fn is_alive(&self, node: usize, life: u32) -> bool {
+        self.nodes.get(node).is_some_and(|n| n.engine.is_some() && n.life == life)
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Lane { node, life, event } if self.is_alive(node, life) => self.input(node, Input::Lane(event)),
+            Happening::Tick { node, life } if self.is_alive(node, life) => {
+                if let Some(at) = self.nodes.get_mut(node) {
+                    at.next_tick = None;
+                }
+                self.input(node, Input::Tick);
+            }
+            Happening::Ask { node, life, relay, session, group, ticket, action, signer } => {
+                self.asked((node, life), (relay, session), (group, ticket), (action, signer));
+            }
+            Happening::Connect { node, life, group, relay } if self.is_alive(node, life) => self.connect(node, group, relay),
+            Happening::Script(step) => self.script_at.push(step as u64),
+            _ => {}
+        }
+    }
+}
+
+impl<M: Mls> Node<M> {
+    fn new(skew: i64) -> Self {
+        Self {
+            engine: None,
+            disk: BTreeMap::new(),
+            life: 0,
+            skew,
+            lanes: BTreeMap::new(),
+            links: BTreeMap::new(),
+            wanted: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            next_tick: None,
+            replies: BTreeMap::new(),
+            announced: BTreeMap::new(),
+            notices: Vec::new(),
+        }
+    }
+}
+
+/// What the script remembers of a message.
+#[derive(Clone, Debug)]
+pub(crate) struct Said {
+    pub(crate) message: MessageId,
+    pub(crate) author: usize,
+    pub(crate) persona: PersonaId,
+}
