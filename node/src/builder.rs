@@ -1,12 +1,37 @@
 //! Starting a node: home directory, mode, addresses → a running engine behind an [`App`] handle.
 
-use std::path::PathBuf;
+use std::{fs::TryLockError, io, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    app::{self, App, Events, Wake},
+    clock,
+    driver::{Driver, Factory, Lines, Setup},
+    engine::EngineConfig,
+    store::{self, VaultError, VaultParams},
+};
+
+/// How many relays a group created here gets.
+const RELAYS: usize = 3;
+/// How long a key derivation under way at the end may go on.
+const LAST_JOB: Duration = Duration::from_secs(1);
 
 /// How the node reaches others. Only `Direct` exists; other modes refuse to start, never fall back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// TCP to members and relays: nothing about addresses is hidden.
     Direct,
+}
+
+impl Mode {
+    /// The word of the program interface.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+        }
+    }
 }
 
 /// What a node needs to start.
@@ -21,4 +46,105 @@ pub struct Config {
     pub listen: Vec<String>,
     /// Relays of groups created here: the first three.
     pub relays: Vec<String>,
+    /// Cost of new vaults; `None` is what [`VaultParams::from_env`] says.
+    pub vault: Option<VaultParams>,
+}
+
+/// Why a node did not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// Another process uses this home.
+    #[error("another process uses this folder: stop it first")]
+    InUse,
+    /// The home cannot be made or locked.
+    #[error("the folder cannot be used: {0}")]
+    Home(io::ErrorKind),
+    /// A setting in the environment is wrong.
+    #[error("{} must be a number of MiB from 64 to 1024", VaultParams::ENV)]
+    Params,
+    /// The system gives no thread.
+    #[error("no thread could be started: {0}")]
+    Thread(io::ErrorKind),
+}
+
+impl From<VaultError> for StartError {
+    fn from(_: VaultError) -> Self {
+        Self::Params
+    }
+}
+
+/// A running node. Dropping it does not stop the node; dropping every [`App`] does.
+#[derive(Debug)]
+pub struct Running {
+    stop: oneshot::Sender<()>,
+    done: oneshot::Receiver<()>,
+}
+
+impl Running {
+    /// Offers the outbox for at most three seconds, then locks and stops. Returns when the home is free again.
+    pub async fn shutdown(self) {
+        // Either end may be gone already: then it has stopped.
+        let _ = self.stop.send(());
+        let _ = self.done.await;
+    }
+}
+
+/// Starts the driver with this engine and this network.
+///
+/// # Errors
+/// As [`StartError`]; nothing runs then.
+pub fn spawn_with(
+    config: &Config,
+    wake: Wake,
+    factory: Factory,
+    lines: Lines,
+) -> Result<(App, Events, Running), StartError> {
+    let vault = config.vault.map_or_else(VaultParams::from_env, Ok)?;
+    let lock = lock_home(config)?;
+    let (app, events, backend) = app::channel(wake);
+    let setup = Setup {
+        home: config.home.clone(),
+        lock,
+        engine: EngineConfig { relays: config.relays.iter().take(RELAYS).cloned().collect() },
+        vault,
+        mode: config.mode.as_str(),
+        clock: Arc::new(clock::now),
+    };
+    let running = start(Driver::new(setup, backend, factory, lines))?;
+    Ok((app, events, running))
+}
+
+/// Runs a driver on a thread of its own.
+pub(crate) fn start(driver: Driver) -> Result<Running, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .map_err(|e| StartError::Thread(e.kind()))?;
+    let (stop, stopped) = oneshot::channel();
+    let (finished, done) = oneshot::channel();
+    let work = move || {
+        runtime.block_on(driver.run(stopped));
+        runtime.shutdown_timeout(LAST_JOB);
+        let _ = finished.send(());
+    };
+    let thread = std::thread::Builder::new().name("hearth-driver".to_owned());
+    thread.spawn(work).map_err(|e| StartError::Thread(e.kind()))?;
+    Ok(Running { stop, done })
+}
+
+/// One process per home: the lock is advisory, held while the file is open, and gone with the process.
+fn lock_home(config: &Config) -> Result<std::fs::File, StartError> {
+    let home = |e: io::Error| StartError::Home(e.kind());
+    store::private_dir(&config.home).map_err(home)?;
+    let file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(config.home.join("lock"))
+        .map_err(home)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StartError::InUse),
+        Err(TryLockError::Error(e)) => Err(home(e)),
+    }
 }

@@ -3,6 +3,7 @@
 pub mod app;
 pub mod builder;
 pub mod clock;
+pub mod driver;
 
 pub mod engine;
 pub mod net;

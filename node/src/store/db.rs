@@ -249,7 +249,9 @@ impl Store {
             self.ring.forget(*serial, true);
         }
         self.ring.saw(today);
-        self.loaded = None;
+        if !serials.is_empty() {
+            self.loaded = None;
+        }
         self.save_ring()?;
         self.bury()?;
         Ok(Expiry::Erased(serials.len()))
@@ -315,7 +317,6 @@ impl Store {
         for serial in serials {
             self.ring.forget(*serial, false);
         }
-        self.loaded = None;
         self.save_ring()
     }
 
