@@ -35,6 +35,8 @@ use vaults::Job;
 const BATCH: usize = 64;
 /// Vault commands that wait while a key is derived; beyond that the caller is told to try again.
 const VAULT_QUEUE: usize = 16;
+/// Other commands that wait for the vault to open; beyond that the caller is told to try again.
+const HELD: usize = 256;
 /// How long the outbox is still offered after the end was asked for.
 const GRACE: Duration = Duration::from_secs(3);
 /// How long after a failed write the disk is tried again.
@@ -111,7 +113,7 @@ enum Wake {
     /// Whether it was asked for; otherwise the one who could ask is gone, which is no wish to stop.
     Stop(bool),
     Ask(Option<Ask>),
-    Vault(Ask, vaults::Outcome),
+    Vault(Ask, Box<vaults::Outcome>),
     Lane(Option<LaneEvent>),
     Time,
 }
@@ -126,6 +128,8 @@ pub(crate) struct Driver {
     core: Option<Box<dyn Core>>,
     job: Option<(Ask, Job)>,
     vault_queue: VecDeque<Ask>,
+    /// Commands that were asked while the vault is being opened: they follow it.
+    held: VecDeque<Ask>,
     wake_at: Option<Timestamp>,
     asks_open: bool,
     lanes_open: bool,
@@ -149,6 +153,7 @@ impl Driver {
             core: None,
             job: None,
             vault_queue: VecDeque::new(),
+            held: VecDeque::new(),
             wake_at: None,
             asks_open: true,
             lanes_open: true,
@@ -168,7 +173,8 @@ impl Driver {
             if !self.asks_open && end.is_none() {
                 end = Some(Instant::now() + GRACE);
             }
-            let idle = self.core.as_ref().is_none_or(|core| core.settled());
+            let settled = self.core.as_ref().is_none_or(|core| core.settled());
+            let idle = settled && self.job.is_none() && self.held.is_empty();
             if end.is_some_and(|end| idle || Instant::now() >= end) {
                 break;
             }
@@ -183,7 +189,10 @@ impl Driver {
                 Wake::Lane(event) => self.turn(None, event).await,
                 Wake::Vault(ask, outcome) => {
                     self.job = None;
-                    self.vault_done(ask, outcome).await;
+                    self.vault_done(ask, *outcome).await;
+                    while !self.held.is_empty() && !self.is_opening() {
+                        self.turn(None, None).await;
+                    }
                     self.next_vault().await;
                 }
                 Wake::Time => {
@@ -202,7 +211,7 @@ impl Driver {
             biased;
             stopped = &mut *stop, if stoppable => Wake::Stop(stopped.is_ok()),
             ask = backend.asks.recv(), if *asks_open => Wake::Ask(ask),
-            done = vaults::finished(job) => Wake::Vault(done.0, done.1),
+            done = vaults::finished(job) => Wake::Vault(done.0, Box::new(done.1)),
             event = lines.events.recv(), if *lanes_open => Wake::Lane(event),
             () = tokio::time::sleep_until(until) => Wake::Time,
         };
@@ -228,7 +237,7 @@ impl Driver {
         let now = (self.setup.clock)();
         let mut inputs = Vec::new();
         let mut vault = None;
-        let mut next = first.or_else(|| self.backend.asks.try_recv().ok());
+        let mut next = first.or_else(|| self.next_ask());
         while let Some(ask) = next.take() {
             if vaults::is_vault(&ask.command) {
                 vault = Some(ask);
@@ -236,7 +245,7 @@ impl Driver {
             }
             inputs.extend(self.admit(ask));
             if inputs.len() < BATCH {
-                next = self.backend.asks.try_recv().ok();
+                next = self.next_ask();
             }
         }
         let events = event.into_iter().chain(std::iter::from_fn(|| self.lines.events.try_recv().ok()));
@@ -267,7 +276,16 @@ impl Driver {
         }
     }
 
-    /// A command on its way to the engine, or refused here.
+    fn next_ask(&mut self) -> Option<Ask> {
+        let held = if self.is_opening() { None } else { self.held.pop_front() };
+        held.or_else(|| self.backend.asks.try_recv().ok())
+    }
+
+    fn is_opening(&self) -> bool {
+        self.store.is_none() && self.job.is_some()
+    }
+
+    /// A command on its way to the engine, held until the vault is open, or refused here.
     fn admit(&mut self, ask: Ask) -> Option<Input> {
         let refusal = match (&self.store, &self.core) {
             (_, None) if matches!(ask.command, Command::Status {}) => {
@@ -275,6 +293,11 @@ impl Driver {
                 session::reply(&self.backend, ask.id, ask.reply, Ok(answer));
                 return None;
             }
+            (None, _) if self.is_opening() && self.held.len() < HELD => {
+                self.held.push_back(ask);
+                return None;
+            }
+            (None, _) if self.is_opening() => BUSY,
             (None, _) => LOCKED,
             (Some(_), None) => DISK,
             (Some(store), Some(_)) if store.is_damaged() && !is_read(&ask.command) => DAMAGED,

@@ -17,7 +17,7 @@ pub(super) const JUMPED: &str = "this computer's clock jumped by more than a yea
 /// What came of deriving a key.
 pub(super) enum Outcome {
     /// The vault was made or opened.
-    Opened(Result<(Store, Expiry), StoreError>),
+    Opened(Result<(Box<Store>, Expiry), StoreError>),
     /// Only the passphrase was checked or changed.
     Checked(Result<(), VaultError>),
     /// The thread died.
@@ -47,15 +47,15 @@ pub(super) fn is_vault(command: &Command) -> bool {
 }
 
 /// What a fresh unlock does before anything is read: expired and overwritten rows become unreadable.
-fn tidy(mut store: Store, today: Day) -> Result<(Store, Expiry), StoreError> {
+fn tidy(mut store: Store, today: Day) -> Result<(Box<Store>, Expiry), StoreError> {
     if store.is_damaged() {
-        return Ok((store, Expiry::Erased(0)));
+        return Ok((Box::new(store), Expiry::Erased(0)));
     }
     let expiry = store.expire(today, false).and_then(|expiry| store.wipe(true).map(|_| expiry));
     match expiry {
-        Ok(expiry) => Ok((store, expiry)),
+        Ok(expiry) => Ok((Box::new(store), expiry)),
         // A full disk must not keep anyone from reading.
-        Err(_) => store.reopen().map(|()| (store, Expiry::Erased(0))),
+        Err(_) => store.reopen().map(|()| (Box::new(store), Expiry::Erased(0))),
     }
 }
 
@@ -115,7 +115,7 @@ impl Driver {
             Outcome::Checked(result) => result.map_err(Refusal::from),
             Outcome::Opened(Err(e)) => Err(Refusal::from(e)),
             Outcome::Opened(Ok((store, expiry))) => {
-                self.store = Some(store);
+                self.store = Some(*store);
                 if expiry == Expiry::ClockJumped {
                     self.warn(JUMPED);
                 }

@@ -336,6 +336,12 @@ impl Store {
         self.reopen().and(done)
     }
 
+    /// How many batches were ever written.
+    #[cfg(test)]
+    pub(crate) fn generation(&self) -> u64 {
+        self.open.as_ref().map_or(0, |open| open.manifest.head.generation)
+    }
+
     /// Bytes that the home takes on the disk.
     #[must_use]
     pub fn store_bytes(&self) -> u64 {

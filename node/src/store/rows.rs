@@ -113,6 +113,9 @@ fn class(len: usize) -> usize {
         .unwrap_or_else(|| len.next_multiple_of(64 << 10))
 }
 
+/// Sealed pieces, each with its sled key.
+pub(super) type Pieces = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// How a row is sealed.
 pub(super) struct Sealer<'a> {
     pub(super) names: &'a Key,
@@ -122,7 +125,7 @@ pub(super) struct Sealer<'a> {
 
 impl Sealer<'_> {
     /// The pieces of a row, with their places.
-    pub(super) fn seal(&self, table: u8, key: &[u8], value: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub(super) fn seal(&self, table: u8, key: &[u8], value: &[u8]) -> Result<Pieces, StoreError> {
         let key_len = u16::try_from(key.len()).ok().filter(|_| key.len() <= KEY_MAX).ok_or(StoreError::TooLarge)?;
         let value_len =
             u32::try_from(value.len()).ok().filter(|_| value.len() <= VALUE_MAX).ok_or(StoreError::TooLarge)?;
