@@ -105,7 +105,10 @@ pub fn spawn_with(
     let setup = Setup {
         home: config.home.clone(),
         lock,
-        engine: EngineConfig { relays: config.relays.iter().take(RELAYS).cloned().collect() },
+        engine: EngineConfig {
+            relays: config.relays.iter().take(RELAYS).cloned().collect(),
+            ..EngineConfig::default()
+        },
         vault,
         mode: config.mode.as_str(),
         clock: Arc::new(clock::now),
