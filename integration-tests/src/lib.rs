@@ -1,1 +1,3 @@
-//! (being written)
+//! Whole-system tests: the simulator lab and, beside it, a harness of real processes.
+
+pub mod sim;

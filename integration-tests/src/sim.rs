@@ -23,7 +23,7 @@ use hearth_node::{
     store::{Bucket, Row, Table, Write},
 };
 use hearth_protocol::{
-    id::{GroupId, MessageId, PersonaId},
+    id::{GroupId, MessageId},
     mailbox::Action,
     time::Timestamp,
 };
@@ -64,7 +64,6 @@ enum Happening {
     Ask { node: usize, life: u32, relay: usize, session: SessionId, group: GroupId, ticket: Ticket, action: Action, signer: Option<[u8; 32]> },
     /// A node tries to reach the relays it wants.
     Connect { node: usize, life: u32, group: GroupId, relay: usize },
-    Script(usize),
 }
 
 /// One member's computer.
@@ -119,7 +118,6 @@ pub struct World<M: Mls> {
     pub(crate) calm: bool,
     trace: Sha256,
     pub(crate) steps: u64,
-    script_at: Vec<u64>,
 }
 
 impl<M: Mls> World<M> {
@@ -149,7 +147,6 @@ impl<M: Mls> World<M> {
             calm: false,
             trace: Sha256::new(),
             steps: 0,
-            script_at: Vec::new(),
         }
     }
 
@@ -328,7 +325,6 @@ impl<M: Mls> World<M> {
                 self.asked((node, life), (relay, session), (group, ticket), (action, signer));
             }
             Happening::Connect { node, life, group, relay } if self.is_alive(node, life) => self.connect(node, group, relay),
-            Happening::Script(step) => self.script_at.push(step as u64),
             _ => {}
         }
     }
@@ -358,5 +354,4 @@ impl<M: Mls> Node<M> {
 pub(crate) struct Said {
     pub(crate) message: MessageId,
     pub(crate) author: usize,
-    pub(crate) persona: PersonaId,
 }
