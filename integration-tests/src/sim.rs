@@ -354,4 +354,6 @@ impl<M: Mls> Node<M> {
 pub(crate) struct Said {
     pub(crate) message: MessageId,
     pub(crate) author: usize,
+    /// The author's epoch when it was said.
+    pub(crate) epoch: u64,
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_crypto::mls::Mls;
 use hearth_node::app::{Answer, Command, MessageRow};
-use hearth_protocol::id::MessageId;
 
 use super::{World, script::Story};
 
@@ -73,17 +72,14 @@ impl<M: Mls> World<M> {
         self.check_order(seed, &rows)
     }
 
-    /// (1) Whoever was in when a message was said has it, whoever wrote it.
+    /// (1) Whoever was in where a message was said has it, whoever wrote it.
     fn check_complete(&self, seed: u64, story: &Story, rows: &BTreeMap<usize, Vec<MessageRow>>) -> Result<(), Failure> {
-        let positions: BTreeMap<MessageId, usize> = story.said.iter().enumerate().map(|(i, s)| (s.message, i)).collect();
         for (node, have) in rows {
             let have: BTreeSet<_> = have.iter().map(|m| m.message).collect();
-            // The first message that a member has or wrote marks the time since when it is in for certain.
-            let since = have.iter().filter_map(|m| positions.get(m)).min().copied().unwrap_or(usize::MAX);
+            let since = story.since.get(*node).copied().unwrap_or(u64::MAX);
             for (at, said) in story.said.iter().enumerate() {
-                let author_in = rows.contains_key(&said.author);
-                let owed = story.present(*node, at, since);
-                if author_in && owed && !have.contains(&said.message) {
+                let owed = said.epoch >= since && rows.contains_key(&said.author);
+                if owed && !have.contains(&said.message) {
                     let what = format!("(1) node {node} lacks message {at} of node {} (has {} of {})", said.author, have.len(), story.said.len());
                     return Err(Failure::new(seed, what));
                 }
@@ -118,13 +114,5 @@ impl<M: Mls> World<M> {
             Some(Answer::Messages { messages }) => messages,
             _ => Vec::new(),
         }
-    }
-}
-
-impl Story {
-    /// Whether `node` must have message number `at`: the founder all, others what was said after they had spoken
-    /// or heard for the first time.
-    fn present(&self, node: usize, at: usize, since: usize) -> bool {
-        node == 0 || at >= since
     }
 }

@@ -31,6 +31,8 @@ pub(crate) struct Story {
     pub(crate) said: Vec<Said>,
     /// Persona of each node, once it is in.
     pub(crate) persona: Vec<Option<PersonaId>>,
+    /// The epoch that brought it.
+    pub(crate) since: Vec<u64>,
     pub(crate) removed: Vec<usize>,
     link: String,
     asleep: Vec<usize>,
@@ -54,6 +56,9 @@ pub fn run<M: Mls + 'static>(seed: u64, suite: Suite, make: impl Fn(u64) -> M + 
         partitions: pick(5, 4) as usize,
         crashes: pick(6, 5) as usize,
     };
+    if std::env::var_os("HEARTH_SIM_TELL").is_some() {
+        println!("seed {seed}: {faults:?}");
+    }
     let nodes = 3 + pick(7, 4) as usize;
     let relays = 1 + pick(8, 2) as usize;
     let mut world = World::new(seed, nodes, relays, faults, suite, make);
@@ -93,7 +98,7 @@ impl<M: Mls> World<M> {
         if let Some(first) = personas.first_mut() {
             *first = Some(persona);
         }
-        Ok(Story { group, said: vec![], persona: personas, removed: vec![], link: link.expose().to_owned(), asleep: vec![], crashes: 0 })
+        Ok(Story { group, said: vec![], persona: personas, since: vec![0; self.nodes.len()], removed: vec![], link: link.expose().to_owned(), asleep: vec![], crashes: 0 })
     }
 
     pub(crate) fn wait(&mut self, ms: u64) {
@@ -131,6 +136,8 @@ impl<M: Mls> World<M> {
         self.wait(5_000);
         if let Some(Ok(Answer::Joined { persona, .. })) = self.nodes.get(node).and_then(|n| n.replies.get(&id)) {
             story.persona[node] = Some(*persona);
+            story.since[node] = self.epoch(node, story.group);
+            self.tell(|| format!("{node} is in"));
         }
     }
 
@@ -144,7 +151,10 @@ impl<M: Mls> World<M> {
             13 | 14 => self.wake(story),
             15 if self.faults.crashes > story.crashes => self.crash(story, node),
             16 if self.faults.partitions > 0 => self.partition(),
-            17 => self.cut.clear(),
+            17 => {
+                self.tell(|| "cuts healed".into());
+                self.cut.clear();
+            }
             18 => self.decide(story, node),
             19 => self.join(story, node),
             _ => {}
@@ -157,7 +167,16 @@ impl<M: Mls> World<M> {
         let (topic, reply_to, content_note, expires_in_s, library_consent) = (None, None, None, None, None);
         let command = Command::MessageSend { group: story.group, text, topic, reply_to, content_note, expires_in_s, library_consent };
         if let Some(Answer::Message { message }) = self.query(node, command) {
-            story.said.push(Said { message, author: node });
+            self.tell(|| format!("{node} says {} {message:?}", story.said.len()));
+            let epoch = self.epoch(node, story.group);
+            story.said.push(Said { message, author: node, epoch });
+        }
+    }
+
+    fn epoch(&mut self, node: usize, group: GroupId) -> u64 {
+        match self.query(node, Command::DebugTip { group }) {
+            Some(Answer::Tip { epoch, .. }) => epoch,
+            _ => u64::MAX,
         }
     }
 
@@ -179,6 +198,7 @@ impl<M: Mls> World<M> {
 
     fn sleep(&mut self, story: &mut Story, node: usize) {
         if self.is_up(node) {
+            self.tell(|| format!("{node} sleeps"));
             self.stop(node);
             story.asleep.push(node);
         }
@@ -188,6 +208,7 @@ impl<M: Mls> World<M> {
         if !story.asleep.is_empty() {
             let at = self.random(story.asleep.len() as u64) as usize;
             let node = story.asleep.swap_remove(at);
+            self.tell(|| format!("{node} wakes"));
             self.start(node);
         }
     }
@@ -196,6 +217,7 @@ impl<M: Mls> World<M> {
     fn crash(&mut self, story: &mut Story, node: usize) {
         if self.is_up(node) {
             story.crashes += 1;
+            self.tell(|| format!("{node} crashes"));
             self.stop(node);
             let pause = self.random(30_000);
             self.wait(pause);
@@ -208,6 +230,7 @@ impl<M: Mls> World<M> {
         let ends: Vec<usize> = (0..self.nodes.len()).chain((0..self.relays.len()).map(|r| RELAY + r)).collect();
         let side: Vec<bool> = ends.iter().map(|_| self.chance(0.5)).collect();
         let one_way = self.chance(0.3);
+        self.tell(|| format!("cut {side:?} one way {one_way}"));
         for (i, a) in ends.iter().enumerate() {
             for (j, b) in ends.iter().enumerate() {
                 if side[i] && !side[j] {
@@ -241,8 +264,16 @@ impl<M: Mls> World<M> {
         }
     }
 
+    /// Prints the schedule, when asked.
+    fn tell(&self, what: impl FnOnce() -> String) {
+        if std::env::var_os("HEARTH_SIM_TELL").is_some() {
+            println!("{:>9} {}", self.now - super::START, what());
+        }
+    }
+
     /// Everything comes back and has time to agree.
     fn heal(&mut self, story: &mut Story) {
+        self.tell(|| "everything heals".into());
         self.calm = true;
         self.cut.clear();
         for node in 0..self.nodes.len() {

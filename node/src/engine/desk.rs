@@ -12,6 +12,8 @@ use super::lane::Ticket;
 
 /// PUTs under way at one relay; more wait in the outbox.
 pub(crate) const PUTS_UNDER_WAY: usize = 128;
+/// Clocks may be wrong by two days either way, so somebody's today may be four days from ours.
+pub(crate) const SKEW_DAYS: u64 = 4;
 /// Days of queues that are read at most: beyond, relays keep nothing.
 const DAYS: u64 = 33;
 
@@ -96,8 +98,8 @@ impl Desk {
                 session.queues.entry(queue.keys.id).or_insert(queue);
             };
             add(network.control_queue(&key), None);
-            let from = from.0.max(network.first_day().0.saturating_sub(2)).max(today.0.saturating_sub(DAYS));
-            for day in from..=today.0 + 2 {
+            let from = from.0.max(network.first_day().0).max(today.0.saturating_sub(DAYS));
+            for day in from..=today.0 + SKEW_DAYS {
                 add(network.daily_queue(Day(day), &key), Some(Day(day)));
             }
         }
@@ -118,6 +120,12 @@ impl Desk {
         self.sessions
             .get(address)
             .is_some_and(|s| s.key.is_some() && s.queues.values().all(|q| matches!(q.step, Step::Live | Step::Absent)))
+    }
+
+    /// Queues that were not there are asked for again: somebody with another clock may have made them since.
+    pub(crate) fn look_again(&mut self) {
+        let queues = self.sessions.values_mut().flat_map(|s| s.queues.values_mut());
+        queues.filter(|q| q.step == Step::Absent).for_each(|q| q.step = Step::Idle);
     }
 
     pub(crate) fn queue(&mut self, address: &str, queue: &QueueId) -> Option<&mut Queue> {

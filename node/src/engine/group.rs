@@ -82,6 +82,9 @@ pub(crate) struct Group<M: Mls> {
     pub(crate) guests: Vec<String>,
     /// Outbox number of the own Join's commit, until somebody has stored it.
     join_item: Option<u64>,
+    look_at: Timestamp,
+    /// What the tip was last picked from: log length, number of nodes.
+    selected: (usize, usize),
     pub(crate) draft: String,
     saved: rows::Saved,
     gap_since: BTreeMap<PersonaId, (u64, Timestamp)>,
@@ -124,6 +127,8 @@ impl<M: Mls> Group<M> {
             own_join: None,
             guests: Vec::new(),
             join_item: None,
+            look_at: Timestamp(0),
+            selected: (0, 0),
             draft: String::new(),
             saved: rows::Saved::default(),
             gap_since: BTreeMap::new(),
@@ -297,11 +302,14 @@ impl<M: Mls> Group<M> {
                 self.save_ops(ctx);
                 self.save_node(&node, ctx);
             }
-            let from = self.dag.tip;
-            if self.dag.reselect(&self.log) || self.view.heads.is_empty() {
-                self.follow(from, ctx);
-            } else if self.view.heads != self.log.heads_above(self.tip_heads()) {
-                self.refresh_view(ctx);
+            let (from, seen) = (self.dag.tip, (self.log.len(), self.dag.nodes.len()));
+            if self.selected != seen {
+                self.selected = seen;
+                if self.dag.reselect(&self.log) || self.view.heads.is_empty() {
+                    self.follow(from, ctx);
+                } else if self.view.heads != self.log.heads_above(self.tip_heads()) {
+                    self.refresh_view(ctx);
+                }
             }
             if self.inbox.is_waiting() {
                 self.retry_held(ctx);
@@ -349,6 +357,7 @@ impl<M: Mls> Group<M> {
         self.sync_again(ctx);
         self.mend_doors(ctx);
         self.show_gaps(ctx);
+        self.look_again(ctx);
     }
 
     /// Gaps that stay open for a while are shown.

@@ -26,6 +26,7 @@ use super::{Group, post::SHARED_SEAL, rows};
 use crate::{
     engine::{
         ctx::Ctx,
+        desk::SKEW_DAYS,
         lane::{LaneCommand, LaneKey, LinkId},
         timeline::Kept,
     },
@@ -248,7 +249,8 @@ impl<M: Mls> Group<M> {
     /// Checks a card and dials if it is news. Returns whose it is.
     fn take_card(&mut self, card: &SignedCard, ctx: &mut Ctx<'_, M>) -> Option<CardContent> {
         let content = envelope::check_card(&self.id, card).ok()?;
-        if content.expires <= ctx.now.minute() || content.device == self.keys.device() {
+        let skew = SKEW_DAYS / 2 * 24 * 60;
+        if content.expires.0 + skew <= ctx.now.minute().0 || content.device == self.keys.device() {
             return None;
         }
         let known = self

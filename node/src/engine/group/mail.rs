@@ -20,13 +20,15 @@ use crate::{
     app::{Notice, RelayState},
     engine::{
         ctx::Ctx,
-        desk::{Asked, PUTS_UNDER_WAY, Queue, Step},
+        desk::{Asked, PUTS_UNDER_WAY, Queue, SKEW_DAYS, Step},
         lane::{LaneCommand, LaneKey, RelayFailure, Ticket},
         outbox::{Item, parts_of},
     },
     store::Table,
 };
 
+/// Queues that a relay did not have are asked for again this often.
+const LOOK_MS: u64 = 10 * 60_000;
 /// A busy relay is left alone this long.
 const BUSY_MS: u64 = 1_500;
 
@@ -65,7 +67,7 @@ impl<M: Mls> Group<M> {
 
     /// Adds the queues of every known network at a relay.
     pub(super) fn want_queues(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
-        let from = Day(self.synced.0.saturating_sub(2));
+        let from = Day(self.synced.0.saturating_sub(SKEW_DAYS));
         self.desk.want(address, self.networks.iter().map(|n| (n, from)), ctx.today());
     }
 
@@ -75,6 +77,17 @@ impl<M: Mls> Group<M> {
             self.want_queues(&address, ctx);
         }
         self.follow_topics(ctx);
+    }
+
+    /// Now and then, asks again for queues that were not there.
+    pub(super) fn look_again(&mut self, ctx: &mut Ctx<'_, M>) {
+        if self.look_at <= ctx.now {
+            self.look_at = ctx.now.plus_ms(LOOK_MS);
+            self.desk.look_again();
+        }
+        if !self.desk.sessions.is_empty() {
+            ctx.wake_at(self.look_at);
+        }
     }
 
     /// Asks what can be asked, and offers what waits.
@@ -184,7 +197,7 @@ impl<M: Mls> Group<M> {
             Ok(Answer::Refused(Refused::NotFound)) => {
                 let today = ctx.today();
                 let Some(at) = self.desk.queue(address, queue) else { return };
-                if at.day.is_none_or(|d| d.0 + 1 >= today.0) {
+                if at.day.is_none_or(|d| d.0.abs_diff(today.0) <= 2) {
                     let (write_pk, read_pk, kind) = (at.keys.write_pk, at.keys.read_pk, at.keys.kind);
                     self.ask(
                         address,
@@ -325,7 +338,8 @@ impl<M: Mls> Group<M> {
             parts: parts.into_iter().map(Into::into).collect(),
             control,
             network,
-            day: ctx.today(),
+            // A clock that is behind writes into the first day whose secret it has: others read a few days ahead.
+            day: self.network_of(&network).map_or(ctx.today(), |n| ctx.today().max(n.first_day())),
             envelope,
             held: Vec::new(),
             since: ctx.now,
