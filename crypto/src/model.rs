@@ -10,6 +10,7 @@
 //! Never for real groups.
 
 mod node;
+mod public;
 mod ratchet;
 mod symbol;
 mod wire;
@@ -30,7 +31,8 @@ use hearth_protocol::{
 };
 
 pub use node::ModelNode;
-use node::{Public, Secret};
+use node::Secret;
+use public::{Authoring, Public};
 use symbol::Key;
 use wire::{Content, GroupInfo, KeyPackage, PrivateKeys, Welcome};
 
@@ -111,9 +113,8 @@ impl Mls for ModelMls {
             external: Some(symbol::seal(&info.tbs.external, draw(), &init).into()),
             path: vec![],
         };
-        let (commit, _, child) =
-            parent.author(device, content, node::Authoring { init, leaf_key, commit_secret }, &mut || draw())?;
-        Ok((commit, child))
+        let own = parent.author(device, content, Authoring { init, leaf_key, commit_secret }, &mut || draw())?;
+        Ok((own.commit, own.child))
     }
 
     fn key_package(&self, device: &DeviceKeys, suite: Suite) -> Result<(Vec<u8>, Rows), MlsError> {

@@ -281,11 +281,9 @@ pub(crate) fn no_changed_commit_is_accepted_as_another<M: Mls>(mls: &M, suite: S
         for at in (0..good.len()).step_by(step) {
             let mut changed = good.clone();
             changed[at] ^= 1 << (at % 8);
-            for result in [at_b.check(&changed), at_b.apply(&changed)] {
-                // The confirmation and membership tags are outside the signature; they change no fact.
-                if let Ok((other, other_child)) = result {
-                    assert_eq!((&other, other_child.facts()), (&facts, child.facts()), "byte {at}");
-                }
+            // The confirmation and membership tags are outside the signature; they change no fact.
+            if let Ok((other, other_child)) = at_b.check(&changed) {
+                assert_eq!((&other, other_child.facts()), (&facts, child.facts()), "byte {at}");
             }
             assert!(at_b.apply(&changed).is_err(), "byte {at}");
             assert!(at_b.check(&good[..at]).is_err());

@@ -24,7 +24,7 @@ pub(super) enum Tag {
     Tree = 1,
     Context = 2,
     InterimTranscriptHash = 3,
-    ConfirmationTag = 4,
+    Confirmation = 4,
     Config = 16,
     GroupState = 17,
     MessageSecrets = 18,
@@ -42,7 +42,7 @@ pub(super) enum Tag {
 
 impl Tag {
     /// Rows that need no secret: what a node rebuilt from public data has.
-    const PUBLIC: [Self; 4] = [Self::Tree, Self::Context, Self::InterimTranscriptHash, Self::ConfirmationTag];
+    const PUBLIC: [Self; 4] = [Self::Tree, Self::Context, Self::InterimTranscriptHash, Self::Confirmation];
     /// Rows that serve a single operation and have no place in a finished node.
     const PASSING: [Self; 6] = [
         Self::KeyPackage,
@@ -235,7 +235,7 @@ impl StorageProvider<V> for NodeStore {
         Context: write_context, group_context, delete_context, GroupContext;
         InterimTranscriptHash: write_interim_transcript_hash, interim_transcript_hash, delete_interim_transcript_hash,
             InterimTranscriptHash;
-        ConfirmationTag: write_confirmation_tag, confirmation_tag, delete_confirmation_tag, ConfirmationTag;
+        Confirmation: write_confirmation_tag, confirmation_tag, delete_confirmation_tag, ConfirmationTag;
         Config: write_mls_join_config, mls_group_join_config, delete_group_config, MlsGroupJoinConfig;
         MessageSecrets: write_message_secrets, message_secrets, delete_message_secrets, MessageSecrets;
         ResumptionPsks: write_resumption_psk_store, resumption_psk_store, delete_all_resumption_psk_secrets,
