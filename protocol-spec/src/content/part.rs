@@ -127,6 +127,12 @@ impl std::fmt::Debug for PartKind {
     }
 }
 
+impl std::fmt::Debug for ExternalPart {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ExternalPart({} bytes)", self.size)
+    }
+}
+
 impl Part {
     /// A part with content inside and no language.
     #[must_use]
