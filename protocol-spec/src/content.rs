@@ -200,7 +200,7 @@ impl Content {
         cbor::to_vec(self)
     }
 
-    /// Reads bytes back. What a sender made by hand passes this before it is sent.
+    /// Reads bytes back. What a sender made by hand passes this before it is sent.
     ///
     /// # Errors
     /// [`DecodeError`]: not this shape, beyond a limit, or not in deterministic encoding.
@@ -208,7 +208,7 @@ impl Content {
         cbor::from_slice(bytes, CONTENT_MAX)
     }
 
-    /// The id of these bytes, `encoded`, as sent by `sender` in `room`.
+    /// The id of these bytes, `encoded`, as sent by `sender` in `room`.
     #[must_use]
     pub fn message_id(&self, encoded: &[u8], sender: &PersonaId, room: &GroupId) -> MessageId {
         message_id(&persona_uri(sender), &group_uri(room), encoded, &self.salt)
