@@ -158,7 +158,7 @@ pub struct Selection {
     pub refuted: BTreeSet<(FrameId, PersonaId)>,
 }
 
-/// The tip.
+/// The tip.
 #[must_use]
 pub fn select(input: &SelectionInput) -> Selection {
     let dag = Dag::new(input);

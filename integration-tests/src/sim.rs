@@ -58,12 +58,33 @@ type Key = (Option<GroupId>, Option<u64>, Table, Vec<u8>);
 
 /// Something that will happen.
 enum Happening {
-    Lane { node: usize, life: u32, event: LaneEvent },
-    Tick { node: usize, life: u32 },
+    Lane {
+        node: usize,
+        life: u32,
+        event: LaneEvent,
+    },
+    Tick {
+        node: usize,
+        life: u32,
+    },
     /// A mailbox request arrives at a relay.
-    Ask { node: usize, life: u32, relay: usize, session: SessionId, group: GroupId, ticket: Ticket, action: Action, signer: Option<[u8; 32]> },
+    Ask {
+        node: usize,
+        life: u32,
+        relay: usize,
+        session: SessionId,
+        group: GroupId,
+        ticket: Ticket,
+        action: Action,
+        signer: Option<[u8; 32]>,
+    },
     /// A node tries to reach the relays it wants.
-    Connect { node: usize, life: u32, group: GroupId, relay: usize },
+    Connect {
+        node: usize,
+        life: u32,
+        group: GroupId,
+        relay: usize,
+    },
 }
 
 /// One member's computer.
@@ -122,7 +143,14 @@ pub struct World<M: Mls> {
 
 impl<M: Mls> World<M> {
     /// A world of `nodes` members and `relays` relays.
-    pub fn new(seed: u64, nodes: usize, relays: usize, faults: Faults, suite: Suite, make: impl Fn(u64) -> M + 'static) -> Self {
+    pub fn new(
+        seed: u64,
+        nodes: usize,
+        relays: usize,
+        faults: Faults,
+        suite: Suite,
+        make: impl Fn(u64) -> M + 'static,
+    ) -> Self {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         let skew = |rng: &mut ChaCha20Rng| {
             let span = i64::try_from(faults.skew_ms).unwrap_or(0);
@@ -324,7 +352,9 @@ impl<M: Mls> World<M> {
             Happening::Ask { node, life, relay, session, group, ticket, action, signer } => {
                 self.asked((node, life), (relay, session), (group, ticket), (action, signer));
             }
-            Happening::Connect { node, life, group, relay } if self.is_alive(node, life) => self.connect(node, group, relay),
+            Happening::Connect { node, life, group, relay } if self.is_alive(node, life) => {
+                self.connect(node, group, relay)
+            }
             _ => {}
         }
     }

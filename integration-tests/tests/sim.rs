@@ -13,7 +13,8 @@ fn model(seed: u64) -> ModelMls {
 /// Seeds of a run: the default, or what the environment says.
 fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
     let given = std::env::var("HEARTH_SIM_SEEDS").ok();
-    let parsed = given.as_deref().and_then(|s| s.split_once("..")).and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
+    let parsed =
+        given.as_deref().and_then(|s| s.split_once("..")).and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
     parsed.unwrap_or(default)
 }
 

@@ -48,7 +48,7 @@ impl std::fmt::Debug for InviteKeys {
 }
 
 impl InviteKeys {
-    /// Derives both keys from the link's secret: HKDF-SHA256, no salt, one info each.
+    /// Derives both keys from the link's secret: HKDF-SHA256, no salt, one info each.
     #[must_use]
     pub fn from_secret(secret: &[u8; 32]) -> Self {
         let derive = |info: &[u8]| {

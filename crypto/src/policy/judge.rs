@@ -130,7 +130,7 @@ pub fn external_op(facts: &CommitFacts) -> Option<SignedOp> {
     facts.external.then_some(signed)
 }
 
-/// Judges a commit on `parent` whose child binds `child`.
+/// Judges a commit on `parent` whose child binds `child`.
 ///
 /// # Errors
 /// [`PolicyViolation`]; after [`PolicyViolation::UnknownHeads`] or [`PolicyViolation::ExternalOp`] the same commit may

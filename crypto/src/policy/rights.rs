@@ -115,7 +115,7 @@ pub(crate) fn needed(
     Some(facilitators.len() / 2 + 1)
 }
 
-/// Whether `author` may say `body` at the place that `fold` describes.
+/// Whether `author` may say `body` at the place that `fold` describes.
 pub(crate) fn verdict(fold: &Fold<'_>, elders: &Elders<'_>, author: &PersonaId, body: &OpBody) -> Verdict {
     let check = Check { fold, elders, author };
     match body {

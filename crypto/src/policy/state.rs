@@ -331,7 +331,7 @@ impl PolicyState {
         self.admits(joiner, invite, slot) && self.invites.get(invite).is_some_and(|i| now < i.expires)
     }
 
-    /// Hash of the roster: label, then every persona with its role, by persona.
+    /// Hash of the roster: label, then every persona with its role, by persona.
     #[must_use]
     pub fn roster_root(&self) -> [u8; 32] {
         let mut bytes = Vec::with_capacity(self.members.len() * 33);

@@ -23,7 +23,7 @@ pub(crate) struct Certificates {
     pub(crate) conflicts: Vec<Conflict>,
 }
 
-/// Whether these signers make a quorum for a node whose last certified ancestor has this policy: ⌊f/2⌋+1 of
+/// Whether these signers make a quorum for a node whose last certified ancestor has this policy: ⌊f/2⌋+1 of
 /// its facilitators who did not leave; of two, one with more than half of the other members also suffices.
 pub(crate) fn is_quorum(
     policy: &NodePolicy,

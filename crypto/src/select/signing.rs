@@ -10,7 +10,7 @@ use super::{
     dag::Dag,
 };
 
-/// Whether `signer`, whose every earlier signature is in `input`, may sign `node`: it extends all that it signed
+/// Whether `signer`, whose every earlier signature is in `input`, may sign `node`: it extends all that it signed
 /// before, or each branch that it leaves is greater by (class, rank, seniority, slot, hash) at the fork, and the
 /// signatures on lesser ones leave that branch no possible quorum. What a certificate made final may always be
 /// followed: no later signature can make its rival final.

@@ -52,7 +52,12 @@ impl<M: Mls> World<M> {
         }
         let distinct: BTreeSet<_> = tips.values().collect();
         if distinct.len() != 1 {
-            let show: Vec<_> = tips.iter().map(|(n, t)| format!("{n}: {:?} epoch {} auth {} roster {} heads {}", t.0, t.1, &t.2[..6], &t.3[..6], t.4.len())).collect();
+            let show: Vec<_> = tips
+                .iter()
+                .map(|(n, t)| {
+                    format!("{n}: {:?} epoch {} auth {} roster {} heads {}", t.0, t.1, &t.2[..6], &t.3[..6], t.4.len())
+                })
+                .collect();
             return fail(format!("(3) tips differ: {}", show.join("; ")));
         }
         let rows: BTreeMap<usize, Vec<MessageRow>> = members.iter().map(|n| (*n, self.all_rows(*n, story))).collect();
@@ -80,7 +85,12 @@ impl<M: Mls> World<M> {
             for (at, said) in story.said.iter().enumerate() {
                 let owed = said.epoch >= since && rows.contains_key(&said.author);
                 if owed && !have.contains(&said.message) {
-                    let what = format!("(1) node {node} lacks message {at} of node {} (has {} of {})", said.author, have.len(), story.said.len());
+                    let what = format!(
+                        "(1) node {node} lacks message {at} of node {} (has {} of {})",
+                        said.author,
+                        have.len(),
+                        story.said.len()
+                    );
                     return Err(Failure::new(seed, what));
                 }
             }
@@ -101,7 +111,10 @@ impl<M: Mls> World<M> {
                 let left: Vec<_> = of_a.iter().map(shape).collect();
                 let right: Vec<_> = of_b.iter().map(shape).collect();
                 if left != right {
-                    return Err(Failure::new(seed, format!("(5) nodes {a} and {b} show the same messages differently")));
+                    return Err(Failure::new(
+                        seed,
+                        format!("(5) nodes {a} and {b} show the same messages differently"),
+                    ));
                 }
             }
         }
@@ -109,7 +122,14 @@ impl<M: Mls> World<M> {
     }
 
     fn all_rows(&mut self, node: usize, story: &Story) -> Vec<MessageRow> {
-        let command = Command::MessageList { group: story.group, topic: None, before: None, after: None, limit: Some(500), newest: None };
+        let command = Command::MessageList {
+            group: story.group,
+            topic: None,
+            before: None,
+            after: None,
+            limit: Some(500),
+            newest: None,
+        };
         match self.query(node, command) {
             Some(Answer::Messages { messages }) => messages,
             _ => Vec::new(),

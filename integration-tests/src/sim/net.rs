@@ -41,7 +41,11 @@ impl<M: Mls> World<M> {
                 if let Some(at) = self.nodes.get_mut(node) {
                     at.lanes.insert(lane, topics.into_iter().collect());
                 }
-                let event = LaneEvent::Listening { lane, peer: peer_id(node, life), addresses: vec![format!("/sim/{node}/{life}")] };
+                let event = LaneEvent::Listening {
+                    lane,
+                    peer: peer_id(node, life),
+                    addresses: vec![format!("/sim/{node}/{life}")],
+                };
                 self.plan(self.now + 1, Happening::Lane { node, life, event });
             }
             LaneCommand::Topics { lane, topics } => {
@@ -85,7 +89,8 @@ impl<M: Mls> World<M> {
 
     fn gossip(&mut self, from: usize, lane: LaneKey, topic: [u8; 16], frame: &[u8]) {
         for to in 0..self.nodes.len() {
-            let linked = self.nodes.get(from).is_some_and(|n| n.links.values().any(|l| l.other == to && l.lane == lane));
+            let linked =
+                self.nodes.get(from).is_some_and(|n| n.links.values().any(|l| l.other == to && l.lane == lane));
             let follows = self.nodes.get(to).is_some_and(|n| n.lanes.get(&lane).is_some_and(|t| t.contains(&topic)));
             if to == from || !linked || !follows || !self.reaches(from, to) {
                 continue;
@@ -103,20 +108,27 @@ impl<M: Mls> World<M> {
     }
 
     fn dial(&mut self, from: usize, lane: LaneKey, peer: &[u8]) {
-        let Some(to) = (0..self.nodes.len()).find(|n| peer_id(*n, self.nodes.get(*n).map_or(0, |n| n.life)) == peer) else { return };
+        let Some(to) = (0..self.nodes.len()).find(|n| peer_id(*n, self.nodes.get(*n).map_or(0, |n| n.life)) == peer)
+        else {
+            return;
+        };
         let listens = self.is_up(to) && self.nodes.get(to).is_some_and(|n| n.lanes.contains_key(&lane));
         let linked = self.nodes.get(from).is_some_and(|n| n.links.values().any(|l| l.other == to && l.lane == lane));
         if to == from || !listens || linked || !self.reaches(from, to) || !self.reaches(to, from) {
             return;
         }
         let (here, there) = (LinkId(self.fresh()), LinkId(self.fresh()));
-        for (node, link, other, other_link, outbound) in [(from, here, to, there, true), (to, there, from, here, false)] {
+        for (node, link, other, other_link, outbound) in [(from, here, to, there, true), (to, there, from, here, false)]
+        {
             let life = self.nodes.get(node).map_or(0, |n| n.life);
             let peer = peer_id(other, self.nodes.get(other).map_or(0, |n| n.life));
             if let Some(at) = self.nodes.get_mut(node) {
                 at.links.insert(link, Link { lane, other, other_link });
             }
-            self.plan(self.now + HOP_MS, Happening::Lane { node, life, event: LaneEvent::LinkUp { lane, link, peer, outbound } });
+            self.plan(
+                self.now + HOP_MS,
+                Happening::Lane { node, life, event: LaneEvent::LinkUp { lane, link, peer, outbound } },
+            );
         }
     }
 
@@ -138,7 +150,10 @@ impl<M: Mls> World<M> {
         }
         for (node, link) in [(node, link), (at.other, at.other_link)] {
             let life = self.nodes.get(node).map_or(0, |n| n.life);
-            self.plan(self.now + HOP_MS, Happening::Lane { node, life, event: LaneEvent::LinkDown { lane: at.lane, link } });
+            self.plan(
+                self.now + HOP_MS,
+                Happening::Lane { node, life, event: LaneEvent::LinkDown { lane: at.lane, link } },
+            );
         }
     }
 
@@ -150,7 +165,8 @@ impl<M: Mls> World<M> {
     }
 
     fn relays_wanted(&mut self, node: usize, group: GroupId, addresses: &[String]) {
-        let wanted = self.relays.iter().enumerate().filter(|(_, r)| addresses.contains(&r.address)).map(|(i, _)| i).collect();
+        let wanted =
+            self.relays.iter().enumerate().filter(|(_, r)| addresses.contains(&r.address)).map(|(i, _)| i).collect();
         let life = self.nodes.get(node).map_or(0, |n| n.life);
         let Some(at) = self.nodes.get_mut(node) else { return };
         let old = at.wanted.insert(group, wanted).unwrap_or_default();
@@ -187,14 +203,18 @@ impl<M: Mls> World<M> {
         if let Some(at) = self.nodes.get_mut(node) {
             at.sessions.insert((group, relay), session);
         }
-        self.plan(self.now + HOP_MS, Happening::Lane { node, life, event: LaneEvent::RelayUp { group, address, relay_key } });
+        self.plan(
+            self.now + HOP_MS,
+            Happening::Lane { node, life, event: LaneEvent::RelayUp { group, address, relay_key } },
+        );
     }
 
     /// Ends sessions of a node: one, or all.
     pub(super) fn drop_sessions(&mut self, node: usize, only: Option<(GroupId, usize)>) {
         let Some(at) = self.nodes.get_mut(node) else { return };
         let life = at.life;
-        let gone: Vec<_> = at.sessions.iter().filter(|(k, _)| only.is_none_or(|o| o == **k)).map(|(k, s)| (*k, *s)).collect();
+        let gone: Vec<_> =
+            at.sessions.iter().filter(|(k, _)| only.is_none_or(|o| o == **k)).map(|(k, s)| (*k, *s)).collect();
         for ((group, relay), session) in gone {
             if let Some(at) = self.nodes.get_mut(node) {
                 at.sessions.remove(&(group, relay));
@@ -203,7 +223,10 @@ impl<M: Mls> World<M> {
             at.mailbox.close(session);
             at.sessions.remove(&session);
             let address = at.address.clone();
-            self.plan(self.now + HOP_MS, Happening::Lane { node, life, event: LaneEvent::RelayDown { group, address } });
+            self.plan(
+                self.now + HOP_MS,
+                Happening::Lane { node, life, event: LaneEvent::RelayDown { group, address } },
+            );
             self.plan(self.now + 1_000, Happening::Connect { node, life, group, relay });
         }
     }
@@ -234,10 +257,15 @@ impl<M: Mls> World<M> {
         let sig = signer.map_or([0; 64], |seed| sign_with_seed(&seed, &message));
         let request = Request { id: ticket.0, action, sig };
         let outcome = at.mailbox.handle(session, &request, now).expect("memory does not fail");
-        let pushes: Vec<_> = outcome.push.into_iter().flat_map(|p| {
-            let to: Vec<_> = p.sessions.iter().filter_map(|s| at.sessions.get(s).map(|(n, l, g, _)| (*n, *l, *g))).collect();
-            to.into_iter().map(move |to| (to, p.queue, p.blob.clone()))
-        }).collect();
+        let pushes: Vec<_> = outcome
+            .push
+            .into_iter()
+            .flat_map(|p| {
+                let to: Vec<_> =
+                    p.sessions.iter().filter_map(|s| at.sessions.get(s).map(|(n, l, g, _)| (*n, *l, *g))).collect();
+                to.into_iter().map(move |to| (to, p.queue, p.blob.clone()))
+            })
+            .collect();
         let address = at.address.clone();
         let event = LaneEvent::RelayAnswer { group, ticket, answer: Ok(outcome.answer) };
         self.plan(self.now + HOP_MS, Happening::Lane { node, life, event });

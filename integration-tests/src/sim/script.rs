@@ -47,7 +47,9 @@ const MINUTE: u64 = 60_000;
 /// # Errors
 /// The first broken invariant, with the seed.
 pub fn run<M: Mls + 'static>(seed: u64, suite: Suite, make: impl Fn(u64) -> M + 'static) -> Result<Report, Failure> {
-    let pick = |salt: u64, span: u64| (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) ^ salt.wrapping_mul(0xbf58_476d_1ce4_e5b9)) % span;
+    let pick = |salt: u64, span: u64| {
+        (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) ^ salt.wrapping_mul(0xbf58_476d_1ce4_e5b9)) % span
+    };
     let faults = Faults {
         drop: pick(1, 31) as f64 / 100.0,
         duplicate: pick(2, 21) as f64 / 100.0,
@@ -66,7 +68,12 @@ pub fn run<M: Mls + 'static>(seed: u64, suite: Suite, make: impl Fn(u64) -> M + 
     world.act(&mut story, seed)?;
     world.heal(&mut story);
     world.check(seed, &story)?;
-    let forks = world.nodes.iter().flat_map(|n| &n.notices).filter(|n| matches!(n, hearth_node::app::Notice::ForkResolved { .. })).count();
+    let forks = world
+        .nodes
+        .iter()
+        .flat_map(|n| &n.notices)
+        .filter(|n| matches!(n, hearth_node::app::Notice::ForkResolved { .. }))
+        .count();
     Ok(Report {
         members: nodes - story.removed.len(),
         said: story.said.len(),
@@ -86,19 +93,38 @@ impl<M: Mls> World<M> {
         }
         let fail = |what: &str| Failure::new(seed, what);
         let name = Some(PersonaChoice { name: Some("Founder".into()) });
-        let create = Command::GroupCreate { name: "Tuesday".into(), template: None, join: Join::Open, history_days: None, persona: name };
-        let Some(Answer::GroupCreated { group, persona }) = self.query(0, create) else { return Err(fail("no group was made")) };
+        let create = Command::GroupCreate {
+            name: "Tuesday".into(),
+            template: None,
+            join: Join::Open,
+            history_days: None,
+            persona: name,
+        };
+        let Some(Answer::GroupCreated { group, persona }) = self.query(0, create) else {
+            return Err(fail("no group was made"));
+        };
         self.wait(2_000);
         let uses = Some(u32::try_from(self.nodes.len()).unwrap_or(8) + 4);
         let invite = self.ask(0, Command::InviteCreate { group, uses, expires_in_s: Some(30 * 86_400), role: None });
         self.wait(12_000);
         let reply = self.nodes.get_mut(0).and_then(|n| n.replies.remove(&invite));
-        let Some(Ok(Answer::Invite { link, held: true, .. })) = reply else { return Err(fail("no relay held the door")) };
+        let Some(Ok(Answer::Invite { link, held: true, .. })) = reply else {
+            return Err(fail("no relay held the door"));
+        };
         let mut personas = vec![None; self.nodes.len()];
         if let Some(first) = personas.first_mut() {
             *first = Some(persona);
         }
-        Ok(Story { group, said: vec![], persona: personas, since: vec![0; self.nodes.len()], removed: vec![], link: link.expose().to_owned(), asleep: vec![], crashes: 0 })
+        Ok(Story {
+            group,
+            said: vec![],
+            persona: personas,
+            since: vec![0; self.nodes.len()],
+            removed: vec![],
+            link: link.expose().to_owned(),
+            asleep: vec![],
+            crashes: 0,
+        })
     }
 
     pub(crate) fn wait(&mut self, ms: u64) {
@@ -165,7 +191,15 @@ impl<M: Mls> World<M> {
     fn say(&mut self, story: &mut Story, node: usize) {
         let text = format!("from {node}, number {}", story.said.len());
         let (topic, reply_to, content_note, expires_in_s, library_consent) = (None, None, None, None, None);
-        let command = Command::MessageSend { group: story.group, text, topic, reply_to, content_note, expires_in_s, library_consent };
+        let command = Command::MessageSend {
+            group: story.group,
+            text,
+            topic,
+            reply_to,
+            content_note,
+            expires_in_s,
+            library_consent,
+        };
         if let Some(Answer::Message { message }) = self.query(node, command) {
             self.tell(|| format!("{node} says {} {message:?}", story.said.len()));
             let epoch = self.epoch(node, story.group);
@@ -250,7 +284,10 @@ impl<M: Mls> World<M> {
         let Some(Some(persona)) = story.persona.get(other).copied() else { return };
         match self.random(4) {
             0 if story.removed.is_empty() && self.nodes.len() > 3 => {
-                if matches!(self.query(0, Command::MemberRemove { group, persona, reason: None }), Some(Answer::Motion { .. })) {
+                if matches!(
+                    self.query(0, Command::MemberRemove { group, persona, reason: None }),
+                    Some(Answer::Motion { .. })
+                ) {
                     story.removed.push(other);
                 }
             }
@@ -259,7 +296,17 @@ impl<M: Mls> World<M> {
             }
             _ => {
                 let charter = Some(format!("charter by {node}"));
-                self.query(node, Command::GroupSet { group, charter, history_days: None, slow_mode_s: None, shield: None, relays: None });
+                self.query(
+                    node,
+                    Command::GroupSet {
+                        group,
+                        charter,
+                        history_days: None,
+                        slow_mode_s: None,
+                        shield: None,
+                        relays: None,
+                    },
+                );
             }
         }
     }

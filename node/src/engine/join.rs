@@ -181,7 +181,7 @@ impl Attempt {
             Ok(_) | Err(_) => return Next::Wait,
         };
         let open = |b: &[u8]| hpke::open_with(self.invite.door_seed(), WRAPPER_INFO, &self.link.group.0, b).ok();
-        let newest = bodies.iter().find_map(|b| cbor::from_slice::<DoorWrapper>(&open(b)?, 1_024).ok());
+        let newest = bodies.iter().find_map(|b| cbor::read::<DoorWrapper>(&open(b)?).ok());
         match newest {
             Some(DoorWrapper::Open { body_key, body_slot, .. }) => {
                 self.body_key = Some(body_key);
@@ -270,7 +270,7 @@ pub(crate) fn mls_group_id(genesis: &SignedOp, generation: u32) -> [u8; 32] {
     hash(&[&cbor::to_vec(genesis), &generation.to_be_bytes()])
 }
 
-/// Verifies a door: every op signed and within its author's right, the root made by the founder alone, every
+/// Verifies a door: every op signed and within its author's right, the root made by the founder alone, every
 /// commit between root and node judged, the GroupInfo of exactly that node.
 pub(crate) fn open_door<M: Mls>(mls: &M, group: &GroupId, body: DoorBody) -> Option<Opened<M>> {
     let mut log = PolicyLog::for_group(*group);

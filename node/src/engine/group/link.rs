@@ -521,7 +521,7 @@ impl<M: Mls> Group<M> {
         packets
     }
 
-    /// A member may have what was first sent at or below the node that brought it, and the group's window.
+    /// A member may have what was first sent at or below the node that brought it, and the group's window.
     fn may_have(&self, persona: &PersonaId, kept: &Kept, now: Timestamp) -> bool {
         let Some(tip) = self.dag.tip_entry() else { return false };
         let Some((since, _)) =
