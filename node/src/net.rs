@@ -1,3 +1,4 @@
 //! The network: the only place that names libp2p.
 
 pub mod framing;
+pub mod mailbox_server;

@@ -60,19 +60,21 @@ pub struct FrameReader<R> {
     header_len: usize,
     body: Vec<u8>,
     begun: Option<Instant>,
+    body_begun: Option<Instant>,
 }
 
 impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// Reads from `inner`.
     pub fn new(inner: R) -> Self {
-        Self { inner, idle: IDLE, header: [0; HEADER], header_len: 0, body: Vec::new(), begun: None }
+        Self { inner, idle: IDLE, header: [0; HEADER], header_len: 0, body: Vec::new(), begun: None, body_begun: None }
     }
 
-    /// The next frame's bytes, at most `limit`.
+    /// Waits for the next frame to begin and tells its length, without taking the frame: a caller that is short
+    /// of room may let it wait there.
     ///
     /// # Errors
     /// [`FrameError`]; after any, the stream is of no more use.
-    pub async fn next(&mut self, limit: usize) -> Result<Vec<u8>, FrameError> {
+    pub async fn announced(&mut self, limit: usize) -> Result<usize, FrameError> {
         while self.header_len < HEADER {
             let Some(rest) = self.header.get_mut(self.header_len..) else { break };
             let read = match self.begun {
@@ -88,10 +90,17 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             self.header_len += read;
         }
         let len = usize::try_from(u32::from_be_bytes(self.header)).unwrap_or(usize::MAX);
-        if len > limit {
-            return Err(FrameError::TooLong { limit });
-        }
-        let until = deadline(self.begun.unwrap_or_else(Instant::now), self.idle, len);
+        if len > limit { Err(FrameError::TooLong { limit }) } else { Ok(len) }
+    }
+
+    /// The next frame's bytes, at most `limit`.
+    ///
+    /// # Errors
+    /// [`FrameError`]; after any, the stream is of no more use.
+    pub async fn next(&mut self, limit: usize) -> Result<Vec<u8>, FrameError> {
+        let len = self.announced(limit).await?;
+        let begun = *self.body_begun.get_or_insert_with(Instant::now);
+        let until = deadline(begun, self.idle, len);
         while self.body.len() < len {
             let want = (len - self.body.len()).min(STEP);
             let had = self.body.len();
@@ -110,6 +119,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
         self.header_len = 0;
         self.begun = None;
+        self.body_begun = None;
         Ok(std::mem::take(&mut self.body))
     }
 

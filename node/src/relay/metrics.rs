@@ -1,0 +1,116 @@
+//! Counters of a relay. None has a label by peer, address, topic or queue: what is not counted cannot leak.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    encoding::text::encode,
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+use super::mailbox::Usage;
+
+/// Seconds; upper bounds of the histogram of PUT.
+const PUT_SECONDS: [f64; 9] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+
+/// Counters, shared by cloning.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Connections open.
+    pub connections: Gauge,
+    /// Mailbox sessions open.
+    pub sessions: Gauge,
+    /// Mailbox sessions ended because the other side did not read, or sent garbage.
+    pub sessions_dropped: Counter,
+    /// Queues kept.
+    pub queues: Gauge,
+    /// Slots kept.
+    pub slots: Gauge,
+    /// Bytes kept, as counted against the quota.
+    pub store_bytes: Gauge,
+    /// Blobs stored.
+    pub puts: Counter,
+    /// Requests answered, of any kind.
+    pub requests: Counter,
+    /// Requests refused.
+    pub refused: Counter,
+    /// Blobs and slots that outlived their time.
+    pub expired: Counter,
+    /// Leading zero bits asked of a proof of work.
+    pub pow_bits: Gauge,
+    /// Syncs of the store.
+    pub syncs: Counter,
+    /// Seconds from request to durable answer, for PUT.
+    pub put_seconds: Histogram,
+    /// DHT records stored for others.
+    pub records_stored: Counter,
+    /// DHT records refused.
+    pub records_refused: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            connections: Gauge::default(),
+            sessions: Gauge::default(),
+            sessions_dropped: Counter::default(),
+            queues: Gauge::default(),
+            slots: Gauge::default(),
+            store_bytes: Gauge::default(),
+            puts: Counter::default(),
+            requests: Counter::default(),
+            refused: Counter::default(),
+            expired: Counter::default(),
+            pow_bits: Gauge::default(),
+            syncs: Counter::default(),
+            put_seconds: Histogram::new(PUT_SECONDS),
+            records_stored: Counter::default(),
+            records_refused: Counter::default(),
+        }
+    }
+}
+
+impl Metrics {
+    /// Sets the gauges of the mailbox.
+    pub(super) fn usage(&self, usage: Usage, sessions: usize, pow_bits: u8) {
+        let gauge = |gauge: &Gauge, value: u64| gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        gauge(&self.queues, usage.queues);
+        gauge(&self.slots, usage.slots);
+        gauge(&self.store_bytes, usage.bytes);
+        gauge(&self.sessions, sessions as u64);
+        gauge(&self.pow_bits, u64::from(pow_bits));
+    }
+
+    /// A registry under the prefix `hearth_relay`.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        let mut registry = Registry::with_prefix("hearth_relay");
+        let mut gauge = |name: &str, help: &str, metric: &Gauge| registry.register(name, help, metric.clone());
+        gauge("connections", "Connections open", &self.connections);
+        gauge("sessions", "Mailbox sessions open", &self.sessions);
+        gauge("queues", "Queues kept", &self.queues);
+        gauge("slots", "Slots kept", &self.slots);
+        gauge("store_bytes", "Bytes kept, as counted against the quota", &self.store_bytes);
+        gauge("pow_bits", "Bits asked of a proof of work", &self.pow_bits);
+        let mut counter =
+            |name: &str, help: &str, metric: &Counter<u64, AtomicU64>| registry.register(name, help, metric.clone());
+        counter("sessions_dropped", "Sessions ended for not reading or for garbage", &self.sessions_dropped);
+        counter("puts", "Blobs stored", &self.puts);
+        counter("requests", "Requests answered", &self.requests);
+        counter("refused", "Requests refused", &self.refused);
+        counter("expired", "Blobs and slots that outlived their time", &self.expired);
+        counter("syncs", "Syncs of the store", &self.syncs);
+        counter("records_stored", "DHT records stored", &self.records_stored);
+        counter("records_refused", "DHT records refused", &self.records_refused);
+        registry.register("put_seconds", "Seconds from PUT to its durable answer", self.put_seconds.clone());
+        registry
+    }
+}
+
+/// The registry as text, in the OpenMetrics form.
+pub(super) fn text(registry: &Registry) -> String {
+    let mut text = String::new();
+    // Writing to a String cannot fail; an encoder's own error would leave a text without its end mark.
+    let _ = encode(&mut text, registry);
+    text
+}
