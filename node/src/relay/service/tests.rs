@@ -50,21 +50,21 @@ async fn a_session_that_does_not_read_is_dropped_and_others_go_on() {
 }
 
 #[tokio::test]
-async fn a_burst_shares_syncs() {
-    let (service, _stopped, metrics) = service();
-    let mut session = service.open(Party::Owner).await.unwrap();
-    let c = Client::new(session.greeting.clone(), 1);
-    session.asker.ask(c.create()).await.unwrap();
-    let asker = session.asker;
-    let burst = tokio::spawn(async move {
-        for _ in 0..500 {
-            asker.ask(c.put(blob(1))).await.unwrap();
-        }
-    });
-    assert_eq!(answer(&mut session.answers).await, Answer::Created);
-    for seq in 1..=500 {
-        assert_eq!(answer(&mut session.answers).await, Answer::Stored { seq });
-    }
-    burst.await.unwrap();
-    assert!(metrics.syncs.get() <= 501);
+async fn the_requests_of_one_round_share_one_sync() {
+    let quotas = Quotas { pow_bits: 2, ..Quotas::default() };
+    let mut mailbox = Mailbox::new(MemoryStore::default(), [9; 32], Policy::Open, quotas).unwrap();
+    let session = SessionId(1);
+    let c = Client::new(mailbox.open(session, [1; 32], Party::Remote, clock()).unwrap(), 1);
+    let metrics = Metrics::default();
+    let (out, mut inbox) = mpsc::channel(200);
+    let outs = HashMap::from([(session, out)]);
+    let mut worker = Worker { mailbox, clock, metrics: metrics.clone(), outs, next: 2, waiting: Arc::default() };
+    let ask = |request| Job::Ask { session, request, at: Instant::now() };
+    let mut jobs: Vec<_> = std::iter::once(c.create()).chain((0..100).map(|n| c.put(blob(n)))).map(ask).collect();
+    worker.round(&mut jobs).unwrap();
+    assert_eq!(metrics.syncs.get(), 1);
+    assert_eq!(metrics.puts.get(), 100);
+    assert_eq!(std::iter::from_fn(|| inbox.try_recv().ok()).count(), 101);
+    worker.round(&mut vec![ask(c.get(0, 9))]).unwrap();
+    assert_eq!(metrics.syncs.get(), 1);
 }
