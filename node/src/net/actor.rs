@@ -1,0 +1,239 @@
+//! The network's front: one task that takes the engine's commands and hands each to the task it concerns.
+//!
+//! Lanes, relay sessions and the commons each run in a task of their own, so that none can hold up another. Each
+//! takes commands at all times, also while the engine is slow to read events: the two never wait for each other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use hearth_protocol::id::GroupId;
+use libp2p::Multiaddr;
+use tokio::{
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    address::{self, BadAddress},
+    lane::{self, LaneSetup},
+    outbox::Outbox,
+    session::{self, Request, SessionSetup},
+};
+use crate::engine::lane::{LaneCommand, LaneEvent, LaneKey, RelayFailure};
+
+/// Commands of the engine that wait. When they are more, [`NetHandle::send`] says so: the engine is to read events.
+const COMMANDS: usize = 4_096;
+/// Events that wait for the engine; then the network's tasks stop reading from their peers.
+const EVENTS: usize = 256;
+/// Commands that wait for one lane or session. They are taken at all times, so this is never full for long.
+const TASK_COMMANDS: usize = 256;
+/// Relays one group may have: its own three, and members' mailboxes.
+const RELAYS_OF_GROUP: usize = 64;
+/// How long tasks have to end when the handle is gone.
+const SHUTDOWN: Duration = Duration::from_secs(2);
+
+/// What the network needs to start.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct NetConfig {
+    /// Where the commons listens: `/ip4/…/tcp/…` or `/ip6/…/tcp/…`. Lanes use the same interfaces on free ports.
+    /// Empty: every IPv4 interface, a free port.
+    pub listen: Vec<String>,
+    /// How long a link may be without `Accept`: ten seconds, but in tests.
+    pub accept_within: Duration,
+    /// How long a relay may take for an answer: ten seconds, but in tests.
+    pub answer_within: Duration,
+}
+
+impl NetConfig {
+    /// The protocol's own time limits.
+    #[must_use]
+    pub fn new(listen: Vec<String>) -> Self {
+        let ten = Duration::from_secs(10);
+        Self { listen, accept_within: ten, answer_within: ten }
+    }
+}
+
+/// Why the network did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum NetError {
+    /// An address to listen on is not one.
+    #[error(transparent)]
+    Listen(#[from] BadAddress),
+}
+
+/// Too many commands wait: read events, then send again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the network is busy")]
+pub struct Full;
+
+/// Where the engine's commands go. When the last handle is dropped, the network closes.
+#[derive(Clone, Debug)]
+pub struct NetHandle {
+    commands: mpsc::Sender<LaneCommand>,
+}
+
+impl NetHandle {
+    /// Hands a command over without waiting.
+    ///
+    /// # Errors
+    /// [`Full`]: the command was not taken. Also when the network has ended, which it does only with its runtime.
+    pub fn send(&self, command: LaneCommand) -> Result<(), Full> {
+        self.commands.try_send(command).map_err(|_| Full)
+    }
+}
+
+/// A running task and the way to it. Dropping `commands` ends the task; `ended` tells when.
+struct Running<T> {
+    commands: mpsc::Sender<T>,
+    ended: JoinHandle<()>,
+}
+
+/// The network.
+pub struct Net {
+    config: NetConfig,
+    listen: Vec<Multiaddr>,
+    events: mpsc::Sender<LaneEvent>,
+    outbox: Outbox,
+    lanes: HashMap<LaneKey, Running<LaneCommand>>,
+    sessions: BTreeMap<(GroupId, String), Running<Request>>,
+    /// Sessions that are closing; a new one of the same name waits for its predecessor's last event.
+    closing: BTreeMap<(GroupId, String), JoinHandle<()>>,
+    ids: Arc<AtomicU64>,
+}
+
+impl Net {
+    /// Starts the network; to be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`NetError`].
+    pub fn spawn(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<LaneEvent>), NetError> {
+        let listen = address::lane_addresses(&config.listen)?;
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let net = Self {
+            config,
+            listen,
+            outbox: Outbox::new(events.clone()),
+            events,
+            lanes: HashMap::new(),
+            sessions: BTreeMap::new(),
+            closing: BTreeMap::new(),
+            ids: Arc::new(AtomicU64::new(1)),
+        };
+        tokio::spawn(net.run(inbox));
+        Ok((NetHandle { commands }, receiver))
+    }
+
+    async fn run(mut self, mut inbox: mpsc::Receiver<LaneCommand>) {
+        loop {
+            tokio::select! {
+                command = inbox.recv(), if self.outbox.takes_commands() => match command {
+                    Some(command) => self.obey(command).await,
+                    None => break,
+                },
+                () = self.outbox.flush(), if !self.outbox.is_empty() => {}
+            }
+        }
+        self.shut_down().await;
+    }
+
+    async fn shut_down(self) {
+        let deadline = Instant::now() + SHUTDOWN;
+        let lanes = self.lanes.into_values().map(|lane| lane.ended);
+        let sessions = self.sessions.into_values().map(|session| session.ended);
+        // Their command channels are dropped here, which is what ends them.
+        let ended: Vec<JoinHandle<()>> = lanes.chain(sessions).chain(self.closing.into_values()).collect();
+        for task in ended {
+            let abort = task.abort_handle();
+            if timeout_at(deadline, task).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: LaneCommand) {
+        match command {
+            LaneCommand::Open { lane, gate, topics, members } if !self.lanes.contains_key(&lane) => {
+                let setup = LaneSetup {
+                    lane,
+                    gate,
+                    topics,
+                    members,
+                    listen: self.listen.clone(),
+                    accept_within: self.config.accept_within,
+                    ids: Arc::clone(&self.ids),
+                };
+                let (commands, inbox) = mpsc::channel(TASK_COMMANDS);
+                let ended = tokio::spawn(lane::run(setup, inbox, Outbox::new(self.events.clone())));
+                self.lanes.insert(lane, Running { commands, ended });
+            }
+            LaneCommand::Close { lane } => {
+                self.lanes.remove(&lane);
+            }
+            LaneCommand::Open { lane, .. }
+            | LaneCommand::Topics { lane, .. }
+            | LaneCommand::Publish { lane, .. }
+            | LaneCommand::Verdict { lane, .. }
+            | LaneCommand::Dial { lane, .. }
+            | LaneCommand::Send { lane, .. }
+            | LaneCommand::Accept { lane, .. }
+            | LaneCommand::Hangup { lane, .. } => {
+                if let Some(running) = self.lanes.get(&lane) {
+                    // A lane that has closed meanwhile needs no command.
+                    let _ = running.commands.send(command).await;
+                }
+            }
+            LaneCommand::Relays { group, addresses } => self.relays(group, addresses),
+            LaneCommand::Relay { group, address, ticket, action, signer } => {
+                let request = Request { ticket, action, signer };
+                let unsent = match self.sessions.get(&(group, address)) {
+                    Some(session) => session.commands.send(request).await.is_err(),
+                    None => true,
+                };
+                if unsent {
+                    let answer = Err(RelayFailure::Unreachable);
+                    self.outbox.push(LaneEvent::RelayAnswer { group, ticket, answer });
+                }
+            }
+            LaneCommand::DhtBootstrap { .. } | LaneCommand::DhtPut { .. } | LaneCommand::DhtGet { .. } => {}
+        }
+    }
+
+    /// Keeps sessions of `group` with exactly `addresses`.
+    fn relays(&mut self, group: GroupId, addresses: Vec<String>) {
+        self.closing.retain(|_, ended| !ended.is_finished());
+        let wanted: BTreeSet<String> = addresses.into_iter().take(RELAYS_OF_GROUP).collect();
+        let of_group = self.sessions.keys().filter(|(of, _)| *of == group);
+        let gone: Vec<(GroupId, String)> = of_group.filter(|(_, name)| !wanted.contains(name)).cloned().collect();
+        for name in gone {
+            if let Some(session) = self.sessions.remove(&name) {
+                self.closing.insert(name, session.ended);
+            }
+        }
+        for address in wanted {
+            let name = (group, address);
+            if self.sessions.contains_key(&name) {
+                continue;
+            }
+            if !session::is_address(&name.1) {
+                tracing::warn!("a relay's address cannot be dialled");
+                continue;
+            }
+            let setup = SessionSetup {
+                group,
+                address: name.1.clone(),
+                answer_within: self.config.answer_within,
+                after: self.closing.remove(&name),
+            };
+            let (commands, inbox) = mpsc::channel(TASK_COMMANDS);
+            let ended = tokio::spawn(session::run(setup, inbox, Outbox::new(self.events.clone())));
+            self.sessions.insert(name, Running { commands, ended });
+        }
+    }
+}
