@@ -1,16 +1,15 @@
 //! The network: the only place that names libp2p.
 
-pub mod commons;
-pub mod dht;
-pub mod framing;
-pub mod mailbox_server;
 mod actor;
 mod address;
 mod backoff;
+pub mod commons;
+pub mod dht;
 pub mod framing;
 mod gossip;
 mod lane;
 mod links;
+pub mod mailbox_server;
 mod outbox;
 mod session;
 
