@@ -2,20 +2,28 @@
 
 use std::{fs::TryLockError, io, path::PathBuf, sync::Arc, time::Duration};
 
+use hearth_crypto::{mls::Mls, openmls_port::OpenMls};
+use hearth_protocol::time::Timestamp;
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 use crate::{
     app::{self, App, Events, Wake},
     clock,
-    driver::{Driver, Factory, Lines, Setup},
-    engine::EngineConfig,
-    store::{self, VaultError, VaultParams},
+    driver::{Core, Driver, Factory, Lines, RestoreError, Setup},
+    engine::{Effects, Engine, EngineConfig, Input},
+    net::{Net, NetConfig},
+    store::{self, Row, VaultError, VaultParams},
 };
 
 /// How many relays a group created here gets.
 const RELAYS: usize = 3;
 /// How long a key derivation under way at the end may go on.
 const LAST_JOB: Duration = Duration::from_secs(1);
+/// How long the network may take to close its connections.
+const NET_END: Duration = Duration::from_millis(500);
+/// Threads of the network.
+const NET_THREADS: usize = 2;
 
 /// How the node reaches others. Only `Direct` exists; other modes refuse to start, never fall back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +70,9 @@ pub enum StartError {
     /// A setting in the environment is wrong.
     #[error("{} must be a number of MiB from 64 to 1024", VaultParams::ENV)]
     Params,
+    /// An address to listen on is not one.
+    #[error("an address to listen on is wrong: use the form /ip4/127.0.0.1/tcp/0")]
+    Listen,
     /// The system gives no thread.
     #[error("no thread could be started: {0}")]
     Thread(io::ErrorKind),
@@ -89,6 +100,43 @@ impl Running {
     }
 }
 
+/// Starts a node: OpenMLS, libp2p, sled, and the engine between them.
+///
+/// # Errors
+/// As [`StartError`]; nothing runs then.
+pub fn spawn(config: &Config, wake: Wake) -> Result<(App, Events, Running), StartError> {
+    let thread = |e: io::Error| StartError::Thread(e.kind());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(NET_THREADS).enable_all().build();
+    let runtime = runtime.map_err(thread)?;
+    let net = NetConfig::new(config.listen.clone());
+    let (net, events) = runtime.block_on(async { Net::spawn(net) }).map_err(|_| StartError::Listen)?;
+    let lines = Lines { commands: net.commands(), events };
+    drop(net);
+    prepare(config, wake, Box::new(make_engine), lines, Some(runtime))
+}
+
+impl<M: Mls + Send> Core for Engine<M>
+where
+    M::Node: Send,
+{
+    fn handle(&mut self, input: Input, now: Timestamp) -> Effects {
+        Self::handle(self, input, now)
+    }
+
+    fn settled(&self) -> bool {
+        self.is_settled()
+    }
+}
+
+/// An engine with entropy of the operating system, and what it persisted before.
+fn make_engine(config: EngineConfig, rows: Vec<Row>, now: Timestamp) -> Result<(Box<dyn Core>, Effects), RestoreError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(seed.as_mut()).map_err(|_| RestoreError)?;
+    let mut engine = Engine::new(OpenMls::default(), config, *seed);
+    let effects = engine.restore(rows, now);
+    Ok((Box::new(engine), effects))
+}
+
 /// Starts the driver with this engine and this network.
 ///
 /// # Errors
@@ -98,6 +146,16 @@ pub fn spawn_with(
     wake: Wake,
     factory: Factory,
     lines: Lines,
+) -> Result<(App, Events, Running), StartError> {
+    prepare(config, wake, factory, lines, None)
+}
+
+fn prepare(
+    config: &Config,
+    wake: Wake,
+    factory: Factory,
+    lines: Lines,
+    net: Option<tokio::runtime::Runtime>,
 ) -> Result<(App, Events, Running), StartError> {
     let vault = config.vault.map_or_else(VaultParams::from_env, Ok)?;
     let lock = lock_home(config)?;
@@ -113,12 +171,12 @@ pub fn spawn_with(
         mode: config.mode.as_str(),
         clock: Arc::new(clock::now),
     };
-    let running = start(Driver::new(setup, backend, factory, lines))?;
+    let running = start(Driver::new(setup, backend, factory, lines), net)?;
     Ok((app, events, running))
 }
 
-/// Runs a driver on a thread of its own.
-pub(crate) fn start(driver: Driver) -> Result<Running, StartError> {
+/// Runs a driver on a thread of its own; the network's runtime ends after it.
+pub(crate) fn start(driver: Driver, net: Option<tokio::runtime::Runtime>) -> Result<Running, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .build()
@@ -128,6 +186,9 @@ pub(crate) fn start(driver: Driver) -> Result<Running, StartError> {
     let work = move || {
         runtime.block_on(driver.run(stopped));
         runtime.shutdown_timeout(LAST_JOB);
+        if let Some(net) = net {
+            net.shutdown_timeout(NET_END);
+        }
         let _ = finished.send(());
     };
     let thread = std::thread::Builder::new().name("hearth-driver".to_owned());

@@ -123,6 +123,10 @@ pub struct Engine<M: Mls> {
     commons: Vec<String>,
     remembered: BTreeSet<String>,
     bootstrapped: Vec<String>,
+    /// When each group wants to be ticked.
+    wakes: BTreeMap<GroupId, Timestamp>,
+    /// Groups that something happened to in this call.
+    touched: BTreeSet<GroupId>,
 }
 
 impl<M: Mls> Engine<M> {
@@ -139,6 +143,8 @@ impl<M: Mls> Engine<M> {
             commons: Vec::new(),
             remembered: BTreeSet::new(),
             bootstrapped: Vec::new(),
+            wakes: BTreeMap::new(),
+            touched: BTreeSet::new(),
         }
     }
 
@@ -192,21 +198,32 @@ impl<M: Mls> Engine<M> {
         fx
     }
 
-    /// Ticks everything, and answers what no longer has to wait.
+    /// Whether nothing waits to be delivered: then a clean stop need not wait either.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.groups.values().all(Group::is_settled)
+    }
+
+    /// Ticks what was touched or is due, and answers what no longer has to wait.
     fn after(&mut self, now: Timestamp, fx: &mut Effects) {
-        for id in self.groups.keys().copied().collect::<Vec<_>>() {
+        let due = self.wakes.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id);
+        let ids: BTreeSet<_> = due.chain(std::mem::take(&mut self.touched)).collect();
+        for id in ids {
+            self.wakes.remove(&id);
             self.with(&id, now, fx, |group, ctx| {
                 group.tick(ctx);
                 group.settle(ctx);
             });
         }
+        self.touched.clear();
         for id in self.attempts.keys().copied().collect::<Vec<_>>() {
             self.attempt(&id, now, fx, |attempt, ctx| attempt.tick(ctx));
         }
         self.answer_waiting(now, fx);
+        fx.wake_at = self.wakes.values().copied().chain(fx.wake_at).min();
     }
 
-    /// Runs `f` on a group.
+    /// Runs `f` on a group, and notes when the group wants to be ticked.
     fn with<R>(
         &mut self,
         id: &GroupId,
@@ -215,6 +232,7 @@ impl<M: Mls> Engine<M> {
         f: impl FnOnce(&mut Group<M>, &mut Ctx<'_, M>) -> R,
     ) -> Option<R> {
         let group = self.groups.get_mut(id)?;
+        let others = fx.wake_at.take();
         let mut ctx = Ctx {
             mls: &self.mls,
             now,
@@ -223,7 +241,13 @@ impl<M: Mls> Engine<M> {
             next_ticket: &mut self.next_ticket,
             commons: &self.commons,
         };
-        Some(f(group, &mut ctx))
+        let result = f(group, &mut ctx);
+        self.touched.insert(*id);
+        if let Some(at) = std::mem::replace(&mut fx.wake_at, others) {
+            let wake = self.wakes.entry(*id).or_insert(at);
+            *wake = at.min(*wake);
+        }
+        Some(result)
     }
 
     fn lane(&mut self, event: LaneEvent, now: Timestamp, fx: &mut Effects) {

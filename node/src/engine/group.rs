@@ -137,6 +137,11 @@ impl<M: Mls> Group<M> {
         }
     }
 
+    /// Whether nothing waits to be delivered.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.outbox.items().next().is_none() && (self.acks.is_empty() || self.ack_at.is_none())
+    }
+
     /// Whether this member takes part now.
     pub(crate) fn is_joined(&self) -> bool {
         self.standing == GroupState::Joined

@@ -79,6 +79,12 @@ pub struct NetHandle {
 }
 
 impl NetHandle {
+    /// The channel itself, for a caller that waits.
+    #[must_use]
+    pub fn commands(&self) -> mpsc::Sender<LaneCommand> {
+        self.commands.clone()
+    }
+
     /// Hands a command over without waiting.
     ///
     /// # Errors

@@ -18,7 +18,11 @@ use hearth_protocol::{
 };
 
 use super::Group;
-use crate::engine::{ctx::Ctx, desk::{Asked, SKEW_DAYS}, lane::RelayFailure};
+use crate::engine::{
+    ctx::Ctx,
+    desk::{Asked, SKEW_DAYS},
+    lane::RelayFailure,
+};
 
 /// Seals door bodies.
 pub(crate) const DOOR_SEAL: &[u8] = b"hearth door/1";
