@@ -1,5 +1,6 @@
 //! Hearth without a window: the engine and everything around it that touches disk, time and network.
 
+pub mod agent;
 pub mod app;
 pub mod builder;
 pub mod clock;

@@ -117,7 +117,6 @@ pub enum Reaction {
 
 /// How a new persona is called; without a name one is generated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct PersonaChoice {
     /// The name.
     #[serde(default)]
