@@ -107,11 +107,12 @@ impl Running {
         let mut held: Option<Line> = None;
         loop {
             let room = self.outbox.has_room();
-            if room && self.replies.len() < IN_FLIGHT {
-                if let Some(line) = held.take() {
-                    self.take(&line).await;
-                    continue;
-                }
+            if room
+                && self.replies.len() < IN_FLIGHT
+                && let Some(line) = held.take()
+            {
+                self.take(&line).await;
+                continue;
             }
             tokio::select! {
                 () = &mut stop => return,

@@ -1,0 +1,63 @@
+//! A temporary directory with a home for every process.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use tempfile::TempDir;
+
+use crate::{Member, Relay};
+
+/// Where everything of one test lies; gone with it, unless `HEARTH_KEEP` is set.
+pub struct Lab {
+    dir: TempDir,
+}
+
+impl Lab {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// When no temporary directory can be made.
+    pub fn new() -> Result<Self> {
+        let mut dir = tempfile::Builder::new().prefix("hearth-lab-").tempdir().context("a temporary directory")?;
+        dir.disable_cleanup(std::env::var_os("HEARTH_KEEP").is_some());
+        Ok(Self { dir })
+    }
+
+    /// Its directory: homes, and beside each the log of its process.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The home of this name.
+    #[must_use]
+    pub fn home(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// A relay on a free port.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn relay(&self, name: &str) -> Result<Relay> {
+        Relay::start(&self.home(name))
+    }
+
+    /// A member with an open vault, on a free port, whose new groups use these relays.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn member(&self, name: &str, relays: &[&str]) -> Result<Member> {
+        let mut member = self.newcomer(name, relays)?;
+        member.create_vault()?;
+        Ok(member)
+    }
+
+    /// A member that has no vault yet.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn newcomer(&self, name: &str, relays: &[&str]) -> Result<Member> {
+        Member::start(&self.home(name), relays)
+    }
+}

@@ -1,0 +1,118 @@
+//! Finding the binary, starting it, and ending it for certain.
+
+use std::{
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+/// The `hearth-node` that belongs to this build: beside the test's own target directory, built when it is missing.
+/// `HEARTH_NODE_BIN` names another.
+///
+/// # Errors
+/// When it is neither there nor can be built.
+pub fn binary() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("HEARTH_NODE_BIN") {
+        return Ok(path.into());
+    }
+    let own = std::env::current_exe().context("where this test lies")?;
+    let profile = own
+        .ancestors()
+        .skip(1)
+        .find(|dir| dir.file_name().is_some_and(|name| name != "deps" && name != "examples"))
+        .context("the test lies in no target directory")?;
+    let path = profile.join("hearth-node");
+    if !path.is_file() {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let built = Command::new(cargo)
+            .args(["build", "--release", "--package", "hearth-node", "--bin", "hearth-node"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .status()
+            .context("cargo cannot be started")?;
+        ensure!(built.success() && path.is_file(), "hearth-node is missing and could not be built");
+    }
+    Ok(path)
+}
+
+/// A child process whose standard error goes to a file; killed when dropped.
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `hearth-node` with these arguments, a clean `HEARTH_*` environment and a cheap key derivation.
+    pub(crate) fn start(args: &[String], log: &Path, stdin: Stdio) -> Result<Self> {
+        let file = File::options().create(true).append(true).open(log).context("the log file")?;
+        let mut command = Command::new(binary()?);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("HEARTH_") && name != "HEARTH_LOG" {
+                command.env_remove(name);
+            }
+        }
+        let child = command
+            .args(args)
+            .env("HEARTH_ARGON2_MIB", "64")
+            .stdin(stdin)
+            .stdout(Stdio::piped())
+            .stderr(file)
+            .spawn()
+            .context("hearth-node cannot be started")?;
+        Ok(Self { child, log: log.to_owned() })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill().context("kill")?;
+        self.child.wait().context("wait")?;
+        Ok(())
+    }
+
+    /// `kill -TERM`, through the shell's own command: nothing else is needed on the machine.
+    pub(crate) fn terminate(&self) -> Result<()> {
+        let status = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.pid())]).status()?;
+        ensure!(status.success(), "the process cannot be signalled");
+        Ok(())
+    }
+
+    /// Waits until it has ended by itself.
+    pub(crate) fn ended(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let started = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status);
+            }
+            if started.elapsed() > limit {
+                bail!("the process has not ended after {limit:?}; its log:\n{}", self.log_tail());
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// The last lines of its log, for the message of a failure.
+    pub(crate) fn log_tail(&self) -> String {
+        let text = std::fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        lines.get(lines.len().saturating_sub(40)..).unwrap_or_default().join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}
