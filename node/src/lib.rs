@@ -3,9 +3,10 @@
 pub mod agent;
 pub mod app;
 pub mod builder;
+pub mod cli;
 pub mod clock;
+pub mod doctor;
 pub mod driver;
-
 pub mod engine;
 pub mod net;
 pub mod relay;

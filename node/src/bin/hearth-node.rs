@@ -1,1 +1,5 @@
-fn main() {}
+//! Hearth without a window: see `hearth-node --help`.
+
+fn main() -> std::process::ExitCode {
+    hearth_node::cli::main()
+}
