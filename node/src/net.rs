@@ -14,3 +14,6 @@ mod outbox;
 mod session;
 
 pub use actor::{Full, Net, NetConfig, NetError, NetHandle};
+
+#[cfg(test)]
+mod tests;
