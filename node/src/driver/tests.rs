@@ -418,7 +418,7 @@ async fn chores_run_with_the_clock_that_is_given() {
         };
         let lines = Lines { commands: mpsc::channel(1).0, events: mpsc::channel(1).1 };
         let driver = Driver::new(setup, backend, factory(&Arc::new(AtomicBool::new(true))), lines);
-        (app, events, builder::start(driver).unwrap())
+        (app, events, builder::start(driver, None).unwrap())
     };
     let (app, _events, running) = spawn(&now);
     app.call(Command::VaultCreate { passphrase: secret(PASSPHRASE) }).await.unwrap();
