@@ -3,6 +3,7 @@
 //! A setting is taken from its flag, else from its `HEARTH_*` variable, else from the TOML file, else from its
 //! default. Exit codes: 0 ok, 1 failure, 2 usage, a wrong setting or a mode that does not exist yet.
 
+mod agent;
 mod failure;
 mod settings;
 
@@ -30,6 +31,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// A full member without a window: JSON-RPC on standard input and output
+    Agent(NodeArgs),
     /// Checks settings, store and reachability; prints what is wrong and what to do
     Doctor(NodeArgs),
     /// Prints the version
@@ -88,6 +91,7 @@ pub fn main() -> ExitCode {
     let verb = Cli::parse().verb;
     start_logs();
     let done = match verb {
+        Verb::Agent(args) => agent::run(&args),
         Verb::Doctor(args) => crate::doctor::run(&args),
         Verb::Version => say(&format!("hearth-node {}", env!("CARGO_PKG_VERSION"))),
     };
