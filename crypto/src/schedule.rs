@@ -190,6 +190,20 @@ impl Network {
         SlotKeys { id: wrapper_slot_id(join_pk, relay_key), write_pk: public_of(&write), write }
     }
 
+    /// The slot by which members who must come in again find the door.
+    #[must_use]
+    pub fn rejoin_slot(&self, relay_key: &[u8; 32]) -> SlotKeys {
+        let write = derive(&self.keys.control, "rejoin write", &[relay_key]);
+        let id = SlotId(*derive(&self.keys.control, "rejoin slot", &[relay_key]));
+        SlotKeys { id, write_pk: public_of(&write), write }
+    }
+
+    /// Seals what that slot holds.
+    #[must_use]
+    pub fn rejoin_key(&self) -> Key {
+        derive(&self.keys.control, "rejoin seal", &[])
+    }
+
     /// Ed25519 seed of a device's DHT record in a slot of six hours.
     #[must_use]
     pub fn record_seed(&self, slot: u64, device: &DeviceId) -> Key {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearth_crypto::schedule::{Network, QueueKeys};
+use hearth_crypto::schedule::{Key, Network, QueueKeys};
 use hearth_protocol::{
     id::{NodeId, QueueId, SlotId},
     time::{Day, Timestamp},
@@ -63,7 +63,7 @@ pub(crate) enum Step {
 }
 
 /// What a ticket stands for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Asked {
     Subscribe(QueueId),
     Get(QueueId),
@@ -75,10 +75,13 @@ pub(crate) enum Asked {
     },
     /// See `doors`.
     Slot(SlotId),
+    /// See `rejoin`.
+    RejoinWrapper,
+    RejoinBody(Key),
 }
 
 /// All sessions of a group.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Desk {
     pub(crate) sessions: BTreeMap<String, Session>,
     pub(crate) asked: BTreeMap<Ticket, (String, Asked)>,

@@ -7,6 +7,7 @@ mod follow;
 mod link;
 mod mail;
 mod post;
+mod rejoin;
 pub(crate) mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -83,6 +84,7 @@ pub(crate) struct Group<M: Mls> {
     /// Outbox number of the own Join's commit, until somebody has stored it.
     join_item: Option<u64>,
     look_at: Timestamp,
+    rejoin_at: Timestamp,
     /// What the tip was last picked from: log length, number of nodes.
     selected: (usize, usize),
     pub(crate) draft: String,
@@ -128,6 +130,7 @@ impl<M: Mls> Group<M> {
             guests: Vec::new(),
             join_item: None,
             look_at: Timestamp(0),
+            rejoin_at: Timestamp(0),
             selected: (0, 0),
             draft: String::new(),
             saved: rows::Saved::default(),
@@ -363,6 +366,7 @@ impl<M: Mls> Group<M> {
         self.mend_doors(ctx);
         self.show_gaps(ctx);
         self.look_again(ctx);
+        self.come_back(ctx);
     }
 
     /// Gaps that stay open for a while are shown.

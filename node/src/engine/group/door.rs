@@ -26,6 +26,8 @@ use crate::engine::{
 
 /// Seals door bodies.
 pub(crate) const DOOR_SEAL: &[u8] = b"hearth door/1";
+/// Seals what stranded members find.
+pub(crate) const REJOIN_SEAL: &[u8] = b"hearth rejoin/1";
 /// HPKE info of wrappers.
 pub(crate) const WRAPPER_INFO: &[u8] = b"hearth wrapper/1";
 /// A member who did not make the tip mends a door only when it stayed stale this long, times its rank.
@@ -39,6 +41,8 @@ struct AtMailbox {
     /// The tip that the stored body is of, and the invites (with their state) that have a wrapper for it.
     node: Option<NodeId>,
     wrappers: BTreeMap<OpId, (NodeId, InviteStatus)>,
+    /// The tip that the rejoin slot points to.
+    rejoin: Option<NodeId>,
     /// Known versions of slots.
     versions: BTreeMap<SlotId, u64>,
     /// Writes under way.
@@ -63,6 +67,7 @@ impl std::fmt::Debug for Job {
 enum What {
     Body(NodeId),
     Wrapper(OpId, NodeId, InviteStatus),
+    Rejoin(NodeId),
 }
 
 /// Doors of a group.
@@ -132,6 +137,17 @@ impl<M: Mls> Group<M> {
                 return;
             };
             self.start_job(address, Job { what: What::Body(tip), keys: body_keys.clone(), body, tries: 0 }, ctx);
+        }
+        let Some(at) = self.doors.at.get(address) else { return };
+        if at.rejoin != Some(tip) && open && !at.jobs.values().any(|j| j.what == What::Rejoin(tip)) {
+            let (invite, body_slot) = (OpId([0; 32]), body_keys.id);
+            let wrapper = cbor::to_vec(&DoorWrapper::Open { invite, body_key, body_slot });
+            let Ok(body) = seal_body(&network.rejoin_key(), REJOIN_SEAL, &wrapper, ctx.rng) else { return };
+            self.start_job(
+                address,
+                Job { what: What::Rejoin(tip), keys: network.rejoin_slot(&key), body, tries: 0 },
+                ctx,
+            );
         }
         let invites: Vec<_> = self
             .view
@@ -249,6 +265,7 @@ impl<M: Mls> Group<M> {
                 at.jobs.remove(&slot);
                 match what {
                     What::Body(node) => at.node = Some(node),
+                    What::Rejoin(node) => at.rejoin = Some(node),
                     What::Wrapper(invite, node, status) => {
                         at.wrappers.insert(invite, (node, status));
                     }

@@ -173,6 +173,8 @@ impl<M: Mls> Group<M> {
             }
             Asked::Put { number, part, queue } => self.put_answer(&address, (number, part, queue), answer, ctx),
             Asked::Slot(slot) => self.slot_answer(&address, slot, answer, ctx),
+            Asked::RejoinWrapper => self.rejoin_wrapper(&address, answer, ctx),
+            Asked::RejoinBody(key) => self.rejoin_body(&key, answer, ctx),
         }
     }
 

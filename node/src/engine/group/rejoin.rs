@@ -1,0 +1,86 @@
+//! Coming back after a join that lost a fork: the same Join is offered again at the tip, found through the control
+//! secret that this member already holds.
+
+use hearth_crypto::{mls::Mls, seal::open_body};
+use hearth_protocol::{
+    cbor,
+    door::{DoorBody, DoorWrapper},
+    frame::{CommitFrame, Control},
+    mailbox::{Action, Answer},
+};
+
+use super::{
+    Group,
+    door::{DOOR_SEAL, REJOIN_SEAL},
+};
+use crate::engine::{ctx::Ctx, dag::Offered, desk::Asked, lane::RelayFailure};
+
+/// A stranded member looks for the door this often.
+const LOOK_MS: u64 = 10_000;
+
+impl<M: Mls> Group<M> {
+    /// Looks for the tip's door while this member is outside of it.
+    pub(super) fn come_back(&mut self, ctx: &mut Ctx<'_, M>) {
+        if !self.stranded || !self.is_joined() || self.own_join.is_none() {
+            return;
+        }
+        if self.rejoin_at > ctx.now {
+            return ctx.wake_at(self.rejoin_at);
+        }
+        self.rejoin_at = ctx.now.plus_ms(LOOK_MS);
+        ctx.wake_at(self.rejoin_at);
+        let Some(network) = self.networks.last().cloned() else { return };
+        for (address, key) in self.mailbox_keys() {
+            let slot = network.rejoin_slot(&key).id;
+            self.ask(&address, Action::SlotGet { slot }, None, Asked::RejoinWrapper, ctx);
+        }
+    }
+
+    pub(super) fn rejoin_wrapper(&mut self, address: &str, answer: Result<Answer, RelayFailure>, ctx: &mut Ctx<'_, M>) {
+        let (Ok(Answer::Slot { bodies, .. }), Some(network)) = (answer, self.networks.last()) else { return };
+        let key = network.rejoin_key();
+        let opened = bodies.iter().find_map(|b| open_body(&key, REJOIN_SEAL, b).ok());
+        if let Some(Ok(DoorWrapper::Open { body_key, body_slot, .. })) = opened.map(|b| cbor::read(&b)) {
+            let asked = Asked::RejoinBody(zeroize::Zeroizing::new(body_key));
+            self.ask(address, Action::SlotGet { slot: body_slot }, None, asked, ctx);
+        }
+    }
+
+    pub(super) fn rejoin_body(&mut self, key: &[u8; 32], answer: Result<Answer, RelayFailure>, ctx: &mut Ctx<'_, M>) {
+        let Ok(Answer::Slot { bodies, .. }) = answer else { return };
+        let body = bodies.iter().find_map(|b| cbor::read::<DoorBody>(&open_body(key, DOOR_SEAL, b).ok()?).ok());
+        if let Some(body) = body.filter(|b| b.group == self.id && self.stranded) {
+            self.offer_join_again(body, ctx);
+        }
+    }
+
+    /// Takes in what the door tells, and makes an external commit on its node if that is the tip.
+    fn offer_join_again(&mut self, body: DoorBody, ctx: &mut Ctx<'_, M>) {
+        for op in body.ops {
+            let _ = self.log.insert(op);
+        }
+        self.save_ops(ctx);
+        for frame in body.frames {
+            if let Offered::Accepted(node) = self.dag.offer(ctx.mls, &mut self.log, frame) {
+                self.save_node(&node, ctx);
+            }
+        }
+        self.dag.reselect(&self.log);
+        let Some(op) = self.own_join.clone().filter(|_| self.dag.tip == body.node) else { return };
+        let Some(network) = self.dag.tip_entry().map(|e| e.network) else { return };
+        let Ok((commit, child)) = ctx.mls.join_external(&self.keys, &body.group_info, &cbor::to_vec(&op)) else {
+            return;
+        };
+        let frame = CommitFrame { parent: body.node, commit };
+        let Offered::Accepted(node) = self.dag.offer(ctx.mls, &mut self.log, frame.clone()) else { return };
+        if let Some(entry) = self.dag.nodes.get_mut(&node) {
+            entry.state = Some(child);
+        }
+        self.save_node(&node, ctx);
+        self.publish_control(Control::Commit(frame), network, ctx);
+    }
+
+    fn mailbox_keys(&self) -> Vec<(String, [u8; 32])> {
+        self.desk.sessions.iter().filter_map(|(a, s)| Some((a.clone(), s.key?))).collect()
+    }
+}
