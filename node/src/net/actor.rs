@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use hearth_protocol::id::GroupId;
+use hearth_protocol::{id::GroupId, mailbox::relay_key};
 use libp2p::Multiaddr;
 use tokio::{
     sync::mpsc,
@@ -19,11 +19,18 @@ use tokio::{
 
 use super::{
     address::{self, BadAddress},
+    commons::{Commons, CommonsConfig, CommonsError, CommonsEvent, CommonsHandle, CommonsLimits, Identity},
     lane::{self, LaneSetup},
     outbox::Outbox,
-    session::{self, Request, SessionSetup},
+    session::{self, Request, SessionSetup, Target},
 };
-use crate::engine::lane::{LaneCommand, LaneEvent, LaneKey, RelayFailure};
+use crate::{
+    engine::lane::{LaneCommand, LaneEvent, LaneKey, MEMBER_RELAY, OWN_MAILBOX, RelayFailure},
+    relay::{
+        Clock, MailboxService, Metrics,
+        mailbox::{Mailbox, MemoryStore, Policy, Quotas},
+    },
+};
 
 /// Commands of the engine that wait. When they are more, [`NetHandle::send`] says so: the engine is to read events.
 const COMMANDS: usize = 4_096;
@@ -47,14 +54,16 @@ pub struct NetConfig {
     pub accept_within: Duration,
     /// How long a relay may take for an answer: ten seconds, but in tests.
     pub answer_within: Duration,
+    /// Where the own mailbox and the DHT read the time.
+    pub clock: Clock,
 }
 
 impl NetConfig {
     /// The protocol's own time limits.
     #[must_use]
-    pub fn new(listen: Vec<String>) -> Self {
+    pub fn new(listen: Vec<String>, clock: Clock) -> Self {
         let ten = Duration::from_secs(10);
-        Self { listen, accept_within: ten, answer_within: ten }
+        Self { listen, accept_within: ten, answer_within: ten, clock }
     }
 }
 
@@ -65,6 +74,12 @@ pub enum NetError {
     /// An address to listen on is not one.
     #[error(transparent)]
     Listen(#[from] BadAddress),
+    /// The member's own mailbox did not start.
+    #[error("the own mailbox did not start")]
+    Mailbox,
+    /// The swarm of no group did not start.
+    #[error(transparent)]
+    Commons(#[from] CommonsError),
 }
 
 /// Too many commands wait: read events, then send again.
@@ -111,6 +126,19 @@ pub struct Net {
     /// Sessions that are closing; a new one of the same name waits for its predecessor's last event.
     closing: BTreeMap<(GroupId, String), JoinHandle<()>>,
     ids: Arc<AtomicU64>,
+    /// This member's mailbox, for its groups without relays: served to others by the commons.
+    mailbox: MailboxService,
+    commons: CommonsHandle,
+}
+
+/// The member's own mailbox: in memory, and only this member makes queues in it.
+fn own_mailbox(clock: Clock) -> Result<MailboxService, NetError> {
+    let key = relay_key(MEMBER_RELAY);
+    let mailbox = Mailbox::new(MemoryStore::default(), key, Policy::Own, Quotas::member());
+    let mailbox = mailbox.map_err(|_| NetError::Mailbox)?;
+    // How it ended is of no use: it has no disk to fail, and ends with the network.
+    let (service, _) = MailboxService::spawn(mailbox, clock, Metrics::default()).map_err(|_| NetError::Mailbox)?;
+    Ok(service)
 }
 
 impl Net {
@@ -120,6 +148,16 @@ impl Net {
     /// [`NetError`].
     pub fn spawn(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<LaneEvent>), NetError> {
         let listen = address::lane_addresses(&config.listen)?;
+        let mailbox = own_mailbox(config.clock)?;
+        let (commons, told) = Commons::spawn(CommonsConfig {
+            // Fresh at every start: nothing joins this run with the last.
+            identity: Identity::random()?,
+            listen: config.listen.clone(),
+            mailbox: mailbox.clone(),
+            limits: CommonsLimits::member(),
+            clock: config.clock,
+            metrics: Metrics::default(),
+        })?;
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, receiver) = mpsc::channel(EVENTS);
         let net = Self {
@@ -131,12 +169,14 @@ impl Net {
             sessions: BTreeMap::new(),
             closing: BTreeMap::new(),
             ids: Arc::new(AtomicU64::new(1)),
+            mailbox,
+            commons,
         };
-        tokio::spawn(net.run(inbox));
+        tokio::spawn(net.run(inbox, told));
         Ok((NetHandle { commands }, receiver))
     }
 
-    async fn run(mut self, mut inbox: mpsc::Receiver<LaneCommand>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<LaneCommand>, mut told: mpsc::Receiver<CommonsEvent>) {
         loop {
             tokio::select! {
                 command = inbox.recv(), if self.outbox.takes_commands() => match command {
@@ -144,9 +184,27 @@ impl Net {
                     None => break,
                 },
                 () = self.outbox.flush(), if !self.outbox.is_empty() => {}
+                // A commons that has ended is no longer asked: the pattern disables the branch.
+                Some(event) = told.recv(), if self.outbox.has_room() => self.on_commons(event),
             }
         }
         self.shut_down().await;
+    }
+
+    fn on_commons(&mut self, event: CommonsEvent) {
+        let event = match event {
+            CommonsEvent::Listening { addresses } => {
+                let parsed: Vec<Multiaddr> = addresses.iter().filter_map(|text| text.parse().ok()).collect();
+                LaneEvent::CommonsListening { addresses: address::reachable(&parsed) }
+            }
+            CommonsEvent::Peers { addresses } => LaneEvent::CommonsPeers { addresses },
+            CommonsEvent::Found { key, value } => LaneEvent::DhtFound { key, value },
+            CommonsEvent::PortTaken { port } => {
+                tracing::warn!(port, "the port is taken: listening on a free one");
+                return;
+            }
+        };
+        self.outbox.push(event);
     }
 
     async fn shut_down(self) {
@@ -207,8 +265,22 @@ impl Net {
                     self.outbox.push(LaneEvent::RelayAnswer { group, ticket, answer });
                 }
             }
-            LaneCommand::DhtBootstrap { .. } | LaneCommand::DhtPut { .. } | LaneCommand::DhtGet { .. } => {}
+            LaneCommand::DhtBootstrap { addresses } => self.asked(self.commons.bootstrap(addresses)),
+            LaneCommand::DhtPut { key, value } => self.asked(self.commons.put(key, value)),
+            LaneCommand::DhtGet { key } => self.asked(self.commons.get(key)),
         }
+    }
+
+    /// The engine looks records up and stores them again and again: one lost ask delays, and loses nothing.
+    fn asked(&self, result: Result<(), CommonsError>) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "the commons refused an ask");
+        }
+    }
+
+    /// What an address of `Relays` stands for.
+    fn target(&self, address: &str) -> Option<Target> {
+        if address == OWN_MAILBOX { Some(Target::Own(self.mailbox.clone())) } else { Target::parse(address) }
     }
 
     /// Keeps sessions of `group` with exactly `addresses`.
@@ -227,13 +299,14 @@ impl Net {
             if self.sessions.contains_key(&name) {
                 continue;
             }
-            if !session::is_address(&name.1) {
+            let Some(target) = self.target(&name.1) else {
                 tracing::warn!("a relay's address cannot be dialled");
                 continue;
-            }
+            };
             let setup = SessionSetup {
                 group,
                 address: name.1.clone(),
+                target,
                 answer_within: self.config.answer_within,
                 after: self.closing.remove(&name),
             };

@@ -15,8 +15,9 @@ use hearth_protocol::{id::GroupId, mailbox::Action};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use zeroize::Zeroizing;
 
+pub(super) use self::connect::Target;
 use self::{
-    connect::{Target, connect},
+    connect::connect,
     live::{End, Live},
 };
 use super::{backoff::Backoff, outbox::Outbox};
@@ -41,6 +42,8 @@ pub(super) struct SessionSetup {
     pub(super) group: GroupId,
     /// As the engine wrote it; names the session in events.
     pub(super) address: String,
+    /// What the address stands for.
+    pub(super) target: Target,
     /// How long the relay may take for its greeting and for each answer.
     pub(super) answer_within: Duration,
     /// An earlier session with the same name that is still closing: its last event must come first.
@@ -78,18 +81,11 @@ impl Voice {
     }
 }
 
-/// Whether `address` can name a relay at all.
-pub(super) fn is_address(address: &str) -> bool {
-    Target::parse(address).is_some()
-}
-
 /// Runs a session, reconnecting, until `requests` closes.
 pub(super) async fn run(mut setup: SessionSetup, mut requests: mpsc::Receiver<Request>, outbox: Outbox) {
     let after = setup.after.take();
     let mut voice = Voice { group: setup.group, address: setup.address, outbox };
-    if let Some(target) = Target::parse(&voice.address) {
-        let _ = attempts(&mut voice, &mut requests, &target, (setup.answer_within, after)).await;
-    }
+    let _ = attempts(&mut voice, &mut requests, &setup.target, (setup.answer_within, after)).await;
     requests.close();
     while let Some(request) = requests.recv().await {
         voice.answer(request.ticket, Err(RelayFailure::Unreachable));

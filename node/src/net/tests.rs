@@ -9,7 +9,7 @@ use hearth_protocol::id::{GroupId, NodeId};
 use tokio::{sync::mpsc, time::timeout};
 use zeroize::Zeroizing;
 
-use super::{Net, NetConfig, NetHandle};
+use super::{Net, NetConfig, NetHandle, dht::tests::clock};
 use crate::engine::lane::{LaneCommand, LaneEvent, LaneKey, LinkId, Topic};
 
 const LANE: LaneKey = LaneKey { group: GroupId([1; 32]), network: NodeId([2; 32]) };
@@ -19,7 +19,7 @@ const GATE: [u8; 32] = [4; 32];
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn config() -> NetConfig {
-    NetConfig::new(vec!["/ip4/127.0.0.1/tcp/0".to_owned()])
+    NetConfig::new(vec!["/ip4/127.0.0.1/tcp/0".to_owned()], clock)
 }
 
 /// One network, and the events that no test has asked for yet.

@@ -14,40 +14,51 @@ use libp2p::{
 };
 use tokio::{task::AbortHandle, time::timeout};
 
+use super::wire::Wire;
 use crate::{
     engine::lane::{MEMBER_RELAY, RelayFailure},
-    net::{address, framing::Framed},
+    net::{
+        address,
+        framing::{FrameError, Framed},
+    },
+    relay::{MailboxService, MailboxSession, Party},
 };
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new(MAILBOX_PROTOCOL);
 /// More work than any honest relay asks for (20 bits, 26 under load); beyond it lies a trap for our processor.
 const POW_BITS_MAX: u8 = 28;
 
-/// A relay as its address names it.
+/// Where a session goes.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
-    address: Multiaddr,
-    peer: Option<PeerId>,
+pub(in crate::net) enum Target {
+    /// Over the network.
+    Relay {
+        /// IP and port.
+        address: Multiaddr,
+        /// Who must be there; a member's own mailbox has a new PeerId at every start, and none in its address.
+        peer: Option<PeerId>,
+    },
+    /// To the mailbox of this process.
+    Own(MailboxService),
 }
 
 impl Target {
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Reads a relay's address; `None` if it cannot be dialled.
+    pub(in crate::net) fn parse(text: &str) -> Option<Self> {
         let (address, peer) = address::target(text)?;
-        Some(Self { address, peer })
-    }
-
-    /// The key that the relay's greeting must show. A member's own mailbox has a name of its own for all members,
-    /// since its PeerId changes with every start.
-    fn relay_key(&self) -> [u8; 32] {
-        relay_key(&self.peer.map_or_else(|| MEMBER_RELAY.to_owned(), |peer| peer.to_string()))
+        Some(Self::Relay { address, peer })
     }
 }
 
-/// A stream that has been greeted. Dropping it closes the connection.
+/// The key that a greeting must show.
+fn expected_key(peer: Option<PeerId>) -> [u8; 32] {
+    relay_key(&peer.map_or_else(|| MEMBER_RELAY.to_owned(), |peer| peer.to_string()))
+}
+
+/// A session that has been greeted. Dropping it closes the connection.
 pub(super) struct Connected {
-    pub(super) framed: Framed<Stream>,
+    pub(super) wire: Wire,
     pub(super) greeting: Greeting,
-    pub(super) driver: Driver,
 }
 
 /// Ends the task that drives a swarm.
@@ -82,7 +93,11 @@ pub(super) async fn connect(
     connect_within: Duration,
     greet_within: Duration,
 ) -> Result<Connected, RelayFailure> {
-    let opened = timeout(connect_within, open(target)).await.map_err(|_| RelayFailure::Unreachable)?;
+    let (address, peer) = match target {
+        Target::Relay { address, peer } => (address, *peer),
+        Target::Own(mailbox) => return own(mailbox).await,
+    };
+    let opened = timeout(connect_within, open(address, peer)).await.map_err(|_| RelayFailure::Unreachable)?;
     let (mut framed, driver) = opened.ok_or(RelayFailure::Unreachable)?;
     let greeting: Greeting = match timeout(greet_within, framed.recv(MAILBOX_FRAME_MAX)).await {
         Ok(Ok(greeting)) => greeting,
@@ -90,24 +105,30 @@ pub(super) async fn connect(
         Ok(Err(_)) => return Err(RelayFailure::Unreachable),
         Err(_) => return Err(RelayFailure::Misbehaved),
     };
-    if greeting.relay_key != target.relay_key() || greeting.pow_bits > POW_BITS_MAX {
+    if greeting.relay_key != expected_key(peer) || greeting.pow_bits > POW_BITS_MAX {
         return Err(RelayFailure::Misbehaved);
     }
-    Ok(Connected { framed, greeting, driver })
+    Ok(Connected { wire: Wire::start(framed, driver), greeting })
+}
+
+async fn own(mailbox: &MailboxService) -> Result<Connected, RelayFailure> {
+    let opened = mailbox.open(Party::Owner).await.map_err(|_| RelayFailure::Unreachable)?;
+    let MailboxSession { mut greeting, asker, answers } = opened;
+    // The owner pays no proof of work.
+    greeting.pow_bits = 0;
+    Ok(Connected { wire: Wire::own(asker, answers), greeting })
 }
 
 /// Whether the other side, and not the line, is to blame.
-pub(super) fn is_garbage(error: &crate::net::framing::FrameError) -> bool {
-    use crate::net::framing::FrameError;
+pub(super) fn is_garbage(error: &FrameError) -> bool {
     matches!(error, FrameError::TooLong { .. } | FrameError::Decode(_) | FrameError::Stalled)
 }
 
-async fn open(target: &Target) -> Option<(Framed<Stream>, Driver)> {
+async fn open(address: &Multiaddr, peer: Option<PeerId>) -> Option<(Framed<Stream>, Driver)> {
     let mut swarm = swarm()?;
-    let address = target.address.clone();
-    let options = match target.peer {
-        Some(peer) => DialOpts::peer_id(peer).addresses(vec![address]).build(),
-        None => DialOpts::unknown_peer_id().address(address).build(),
+    let options = match peer {
+        Some(peer) => DialOpts::peer_id(peer).addresses(vec![address.clone()]).build(),
+        None => DialOpts::unknown_peer_id().address(address.clone()).build(),
     };
     swarm.dial(options).ok()?;
     let peer = loop {

@@ -10,7 +10,6 @@ use std::{
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use hearth_protocol::{
-    cbor,
     id::QueueId,
     mailbox::{self, Action, Frame, Greeting, pow_ok, request_message},
 };
@@ -22,7 +21,7 @@ use tokio::{
 
 use super::{
     Request, Voice,
-    connect::{Connected, Driver},
+    connect::Connected,
     pending::{Pending, Turn},
     wire::{Heard, Wire},
 };
@@ -81,18 +80,16 @@ pub(super) struct Live {
     pending: Pending,
     search: Option<Search>,
     answer_within: Duration,
-    _driver: Driver,
 }
 
 impl Live {
     pub(super) fn new(connected: Connected, answer_within: Duration) -> Self {
         Self {
-            wire: Wire::start(connected.framed),
+            wire: connected.wire,
             greeting: connected.greeting,
             pending: Pending::default(),
             search: None,
             answer_within,
-            _driver: connected.driver,
         }
     }
 
@@ -187,7 +184,7 @@ impl Live {
                 let sig = signer.map_or([0; 64], |seed| {
                     SigningKey::from_bytes(&seed).sign(&request_message(relay_key, nonce, &action)).to_bytes()
                 });
-                self.wire.send(id, cbor::to_vec(&mailbox::Request { id, action, sig }));
+                self.wire.send(mailbox::Request { id, action, sig });
             }
         }
     }

@@ -1,11 +1,21 @@
 //! The two tasks at a session's stream, and what they tell the session.
 
-use hearth_protocol::{limits::MAILBOX_FRAME_MAX, mailbox::Frame};
+use hearth_protocol::{
+    limits::MAILBOX_FRAME_MAX,
+    mailbox::{Frame, Request},
+};
 use libp2p::Stream;
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use super::{connect::is_garbage, pending::UNDER_WAY_MAX};
-use crate::{engine::lane::RelayFailure, net::framing::Framed};
+use super::{
+    connect::{Driver, is_garbage},
+    pending::UNDER_WAY_MAX,
+};
+use crate::{
+    engine::lane::RelayFailure,
+    net::framing::Framed,
+    relay::{Answers, Asker},
+};
 
 /// Frames read that wait for the session; the reader stops when they are more.
 const INBOUND: usize = 8;
@@ -24,22 +34,24 @@ pub(super) enum Heard {
 /// The stream; dropping it ends the tasks and closes it.
 #[derive(Debug)]
 pub(super) struct Wire {
-    out: mpsc::Sender<(u64, Vec<u8>)>,
+    out: mpsc::Sender<Request>,
     heard: mpsc::Receiver<Heard>,
     tasks: [AbortHandle; 2],
+    _driver: Option<Driver>,
 }
 
 impl Wire {
-    pub(super) fn start(framed: Framed<Stream>) -> Self {
+    /// Over a stream, kept open by `driver`.
+    pub(super) fn start(framed: Framed<Stream>, driver: Driver) -> Self {
         let Framed { mut read, mut write } = framed;
         // Never full: there are no more requests under way than this.
-        let (out, mut waiting) = mpsc::channel::<(u64, Vec<u8>)>(UNDER_WAY_MAX);
+        let (out, mut waiting) = mpsc::channel::<Request>(UNDER_WAY_MAX);
         let (tell, heard) = mpsc::channel(INBOUND);
         let written = tell.clone();
         let writer = tokio::spawn(async move {
-            while let Some((id, bytes)) = waiting.recv().await {
-                let told = match write.write(&bytes).await {
-                    Ok(()) => Heard::Written(id),
+            while let Some(request) = waiting.recv().await {
+                let told = match write.send(&request).await {
+                    Ok(()) => Heard::Written(request.id),
                     // A relay that does not read is slow, or its line is: neither is misbehaviour.
                     Err(_) => Heard::Ended(RelayFailure::Unreachable),
                 };
@@ -62,12 +74,37 @@ impl Wire {
                 }
             }
         });
-        Self { out, heard, tasks: [writer.abort_handle(), reader.abort_handle()] }
+        Self { out, heard, tasks: [writer.abort_handle(), reader.abort_handle()], _driver: Some(driver) }
     }
 
-    /// Queues an encoded request. A writer that has ended tells so through [`Wire::hear`].
-    pub(super) fn send(&self, id: u64, bytes: Vec<u8>) {
-        let _ = self.out.try_send((id, bytes));
+    /// To the mailbox of this process.
+    pub(super) fn own(asker: Asker, mut answers: Answers) -> Self {
+        let (out, mut waiting) = mpsc::channel::<Request>(UNDER_WAY_MAX);
+        let (tell, heard) = mpsc::channel(INBOUND);
+        let written = tell.clone();
+        let writer = tokio::spawn(async move {
+            while let Some(request) = waiting.recv().await {
+                let id = request.id;
+                if asker.ask(request).await.is_err() || written.send(Heard::Written(id)).await.is_err() {
+                    break;
+                }
+            }
+        });
+        let reader = tokio::spawn(async move {
+            while let Some(parcel) = answers.next().await {
+                let frame = parcel.frame().clone();
+                if tell.send(Heard::Frame(frame)).await.is_err() {
+                    return;
+                }
+            }
+            let _ = tell.send(Heard::Ended(RelayFailure::Unreachable)).await;
+        });
+        Self { out, heard, tasks: [writer.abort_handle(), reader.abort_handle()], _driver: None }
+    }
+
+    /// Queues a request. A writer that has ended tells so through [`Wire::hear`].
+    pub(super) fn send(&self, request: Request) {
+        let _ = self.out.try_send(request);
     }
 
     /// What happened next; dropping the future loses nothing.

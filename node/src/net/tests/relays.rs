@@ -1,1 +1,406 @@
+use std::collections::BTreeSet;
 
+use ed25519_dalek::SigningKey;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
+use hearth_protocol::{
+    id::{QueueId, SlotId},
+    limits::FRAME_SMALL,
+    mailbox::{self, Action, Answer, Frame, Greeting, MAILBOX_PROTOCOL, QueueKind, Refusal, queue_id, relay_key},
+};
+use libp2p::{Multiaddr, Stream, StreamProtocol, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
+
+use super::*;
+use crate::{
+    engine::lane::{MEMBER_RELAY, OWN_MAILBOX, RelayFailure, Ticket},
+    net::{
+        commons::{Commons, CommonsConfig, CommonsEvent, CommonsHandle, CommonsLimits, Identity},
+        dht::tests::record,
+        framing::Framed,
+    },
+    relay::{
+        MailboxService, Metrics,
+        mailbox::{Mailbox, MemoryStore, Policy, Quotas},
+    },
+};
+
+const GROUP: GroupId = GroupId([1; 32]);
+
+fn seed(n: u8) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new([n; 32])
+}
+
+fn public(n: u8) -> [u8; 32] {
+    SigningKey::from_bytes(&[n; 32]).verifying_key().to_bytes()
+}
+
+/// The queue with write key `n` and read key `n + 1`.
+fn queue(n: u8) -> QueueId {
+    queue_id(&public(n), &public(n + 1), QueueKind::Daily)
+}
+
+fn create(n: u8) -> Action {
+    Action::Create { write_pk: public(n), read_pk: public(n + 1), kind: QueueKind::Daily, pow: 0 }
+}
+
+fn put(n: u8, byte: u8) -> Action {
+    Action::Put { queue: queue(n), blob: vec![byte; FRAME_SMALL] }
+}
+
+/// A relay as volunteers run it, but with its mailbox in memory.
+struct Relay {
+    identity: Identity,
+    mailbox: MailboxService,
+    handle: CommonsHandle,
+    address: String,
+}
+
+impl Relay {
+    async fn start() -> Self {
+        let identity = Identity::random().unwrap();
+        let quotas = Quotas { pow_bits: 8, ..Quotas::default() };
+        let store = Mailbox::new(MemoryStore::default(), identity.relay_key(), Policy::Open, quotas).unwrap();
+        let (mailbox, _) = MailboxService::spawn(store, clock, Metrics::default()).unwrap();
+        let (handle, address) = Self::listen(&identity, &mailbox, "/ip4/127.0.0.1/tcp/0").await;
+        Self { identity, mailbox, handle, address }
+    }
+
+    async fn listen(identity: &Identity, mailbox: &MailboxService, on: &str) -> (CommonsHandle, String) {
+        let (identity, mailbox, limits) = (identity.clone(), mailbox.clone(), CommonsLimits::member());
+        let listen = vec![on.to_owned()];
+        let config = CommonsConfig { identity, listen, mailbox, limits, clock, metrics: Metrics::default() };
+        let (handle, mut events) = Commons::spawn(config).unwrap();
+        let address = loop {
+            match timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
+                CommonsEvent::Listening { addresses } if !addresses.is_empty() => break addresses[0].clone(),
+                CommonsEvent::PortTaken { .. } => panic!("the port is taken"),
+                _ => {}
+            }
+        };
+        (handle, address)
+    }
+
+    fn name(&self) -> String {
+        format!("{}/p2p/{}", self.address, self.identity.peer_id())
+    }
+}
+
+impl Node {
+    fn relays(&self, addresses: &[&str]) {
+        let addresses = addresses.iter().map(ToString::to_string).collect();
+        self.send(LaneCommand::Relays { group: GROUP, addresses });
+    }
+
+    async fn relay_up(&mut self, name: &str) -> [u8; 32] {
+        self.wait(|event| match event {
+            LaneEvent::RelayUp { address, relay_key, .. } if address == name => Some(*relay_key),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn relay_down(&mut self, name: &str) {
+        self.wait(|e| matches!(e, LaneEvent::RelayDown { address, .. } if address == name).then_some(())).await;
+    }
+
+    fn ask(&self, address: &str, ticket: u64, action: Action, signer: Option<u8>) {
+        let (address, ticket, signer) = (address.to_owned(), Ticket(ticket), signer.map(seed));
+        self.send(LaneCommand::Relay { group: GROUP, address, ticket, action, signer });
+    }
+
+    async fn answer(&mut self, asked: u64) -> Result<Answer, RelayFailure> {
+        self.wait(|event| match event {
+            LaneEvent::RelayAnswer { ticket, answer, .. } if ticket.0 == asked => Some(answer.clone()),
+            _ => None,
+        })
+        .await
+    }
+
+    async fn push(&mut self) -> (String, QueueId, u64) {
+        self.wait(|event| match event {
+            LaneEvent::RelayPush { address, queue, blob, .. } => Some((address.clone(), *queue, blob.seq)),
+            _ => None,
+        })
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_at_a_real_relay() {
+    let relay = Relay::start().await;
+    let name = relay.name();
+    let mut node = Node::new(config());
+    node.relays(&[&name]);
+    assert_eq!(node.relay_up(&name).await, relay.identity.relay_key());
+
+    // Sent in one go: nothing overtakes the proof of work of its own queue.
+    node.ask(&name, 1, create(10), None);
+    node.ask(&name, 2, put(10, 1), Some(10));
+    node.ask(&name, 3, Action::Get { queue: queue(10), after: 0, max: 10 }, Some(11));
+    assert_eq!(node.answer(1).await, Ok(Answer::Created));
+    assert_eq!(node.answer(2).await, Ok(Answer::Stored { seq: 1 }));
+    let Ok(Answer::Blobs { blobs, more }) = node.answer(3).await else { panic!("no blobs") };
+    assert_eq!((blobs.len(), blobs[0].seq, more), (1, 1, false));
+
+    node.ask(&name, 4, put(10, 1), Some(11));
+    assert_eq!(node.answer(4).await, Ok(Answer::Refused(Refusal::Signature)), "the read key cannot write");
+
+    node.ask(&name, 5, Action::Subscribe { queue: queue(10), after: 1 }, Some(11));
+    assert_eq!(node.answer(5).await, Ok(Answer::Blobs { blobs: Vec::new(), more: false }));
+    node.ask(&name, 6, put(10, 2), Some(10));
+    assert_eq!(node.push().await, (name.clone(), queue(10), 2));
+    assert_eq!(node.answer(6).await, Ok(Answer::Stored { seq: 2 }));
+
+    let slot = SlotId([9; 32]);
+    let body = vec![7; 200_000];
+    node.ask(&name, 7, Action::SlotPut { slot, write_pk: public(20), version: 1, body: body.clone() }, Some(20));
+    node.ask(&name, 8, Action::SlotGet { slot }, None);
+    assert_eq!(node.answer(7).await, Ok(Answer::SlotStored));
+    let Ok(Answer::Slot { version, write_pk, bodies }) = node.answer(8).await else { panic!("no slot") };
+    assert_eq!((version, write_pk, bodies[0].to_vec()), (1, public(20), body));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_requests_at_once_are_each_answered_once() {
+    const COUNT: u64 = 700;
+    let relay = Relay::start().await;
+    let name = relay.name();
+    let mut node = Node::new(config());
+    node.relays(&[&name]);
+    node.relay_up(&name).await;
+    node.ask(&name, 0, create(10), None);
+    for ticket in 1..=COUNT {
+        node.ask(&name, ticket, put(10, 1), Some(10));
+    }
+    let begun = std::time::Instant::now();
+    let mut seen = BTreeSet::new();
+    while seen.len() <= usize::try_from(COUNT).unwrap() {
+        let (ticket, answer) = node
+            .wait(|event| match event {
+                LaneEvent::RelayAnswer { ticket, answer, .. } => Some((*ticket, answer.clone())),
+                _ => None,
+            })
+            .await;
+        assert!(matches!(answer, Ok(Answer::Created | Answer::Stored { .. })), "{answer:?}");
+        assert!(seen.insert(ticket), "answered twice");
+    }
+    println!("{COUNT} puts of 4 KiB in {:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_comes_back_is_found_within_ten_seconds() {
+    let Relay { identity, mailbox, handle, address } = Relay::start().await;
+    let name = format!("{address}/p2p/{}", identity.peer_id());
+    let mut node = Node::new(config());
+    node.relays(&[&name]);
+    node.relay_up(&name).await;
+    node.ask(&name, 1, create(10), None);
+    assert_eq!(node.answer(1).await, Ok(Answer::Created));
+    drop(handle);
+    node.relay_down(&name).await;
+    node.ask(&name, 2, put(10, 1), Some(10));
+    assert_eq!(node.answer(2).await, Err(RelayFailure::Unreachable));
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let (_handle, again) = Relay::listen(&identity, &mailbox, &address).await;
+    assert_eq!(again, address);
+    let up = timeout(Duration::from_secs(10), node.relay_up(&name)).await;
+    assert_eq!(up.expect("not back in time"), identity.relay_key());
+    node.ask(&name, 3, put(10, 1), Some(10));
+    assert_eq!(node.answer(3).await, Ok(Answer::Stored { seq: 1 }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_is_no_longer_named_goes_down_and_answers_nothing() {
+    let relay = Relay::start().await;
+    let name = relay.name();
+    let mut node = Node::new(config());
+    node.ask(&name, 1, create(10), None);
+    assert_eq!(node.answer(1).await, Err(RelayFailure::Unreachable), "never named");
+    for round in 0..3 {
+        node.relays(&[&name, "not an address"]);
+        node.relay_up(&name).await;
+        // Down and up again at once: the events keep their order.
+        node.relays(&[]);
+        node.ask(&name, 10 + round, create(10), None);
+        node.relays(&[&name]);
+        node.relay_down(&name).await;
+        node.relay_up(&name).await;
+        assert_eq!(node.answer(10 + round).await, Err(RelayFailure::Unreachable));
+        node.relays(&[]);
+        node.relay_down(&name).await;
+    }
+}
+
+/// A swarm that speaks the mailbox protocol as `part` does. The address names its PeerId.
+async fn fake<F, W>(part: F) -> String
+where
+    F: Fn(Stream, [u8; 32]) -> W + Send + 'static,
+    W: Future<Output = ()> + Send + 'static,
+{
+    let mut swarm = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(|_| libp2p_stream::Behaviour::new())
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build();
+    let peer = *swarm.local_peer_id();
+    let mut control = swarm.behaviour().new_control();
+    let mut streams = control.accept(StreamProtocol::new(MAILBOX_PROTOCOL)).unwrap();
+    swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse::<Multiaddr>().unwrap()).unwrap();
+    let address = loop {
+        if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
+            break address;
+        }
+    };
+    tokio::spawn(async move { while swarm.next().await.is_some() {} });
+    tokio::spawn(async move {
+        while let Some((_, stream)) = streams.next().await {
+            tokio::spawn(part(stream, relay_key(&peer.to_string())));
+        }
+    });
+    format!("{address}/p2p/{peer}")
+}
+
+fn greeting(relay_key: [u8; 32]) -> Greeting {
+    Greeting { relay_key, nonce: [0; 32], pow_bits: 0 }
+}
+
+/// Greets well and answers the first request with `answer`, given its id; then stays silent.
+async fn greet_and_answer(stream: Stream, key: [u8; 32], answer: fn(u64) -> Vec<u8>) {
+    let mut framed = Framed::new(stream);
+    framed.send(&greeting(key)).await.unwrap();
+    let Ok(request) = framed.recv::<mailbox::Request>(1 << 20).await else { return };
+    let _ = framed.write.write(&answer(request.id)).await;
+    std::future::pending::<()>().await;
+}
+
+fn reply(id: u64, answer: Answer) -> Vec<u8> {
+    hearth_protocol::cbor::to_vec(&Frame::Reply { id, answer })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn relays_that_greet_and_then_misbehave() {
+    let parts: [(&str, fn(u64) -> Vec<u8>); 4] = [
+        ("garbage", |_| vec![0xff; 64]),
+        ("an answer to nothing", |id| reply(id + 1, Answer::Stored { seq: 1 })),
+        ("an answer of another kind", |id| reply(id, Answer::Created)),
+        ("the wrong value", |_| hearth_protocol::cbor::to_vec(&greeting([0; 32]))),
+    ];
+    let mut node = Node::new(config());
+    for (ticket, (what, part)) in (1..).zip(parts) {
+        let name = fake(move |stream, key| greet_and_answer(stream, key, part)).await;
+        node.relays(&[&name]);
+        node.relay_up(&name).await;
+        node.ask(&name, ticket, put(10, 1), Some(10));
+        assert_eq!(node.answer(ticket).await, Err(RelayFailure::Misbehaved), "{what}");
+        node.relay_down(&name).await;
+    }
+    // The network itself is unharmed.
+    let relay = Relay::start().await;
+    node.relays(&[&relay.name()]);
+    node.relay_up(&relay.name()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relay_that_does_not_answer_is_closed_and_tried_again() {
+    let silent = |stream, key| async move {
+        let mut framed = Framed::new(stream);
+        framed.send(&greeting(key)).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let name = fake(silent).await;
+    let mut node = Node::new(NetConfig { answer_within: Duration::from_millis(500), ..config() });
+    node.relays(&[&name]);
+    node.relay_up(&name).await;
+    node.ask(&name, 1, put(10, 1), Some(10));
+    node.ask(&name, 2, put(10, 2), Some(10));
+    assert_eq!(node.answer(1).await, Err(RelayFailure::Misbehaved));
+    assert_eq!(node.answer(2).await, Err(RelayFailure::Misbehaved));
+    node.relay_down(&name).await;
+    node.relay_up(&name).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn relays_that_greet_wrongly_never_come_up() {
+    let oversized = |mut stream: Stream, _| async move {
+        let _ = stream.write_all(&u32::MAX.to_be_bytes()).await;
+        let _ = stream.flush().await;
+        let _ = stream.read(&mut [0; 1]).await;
+    };
+    let impostor = |stream, _| async move {
+        let mut framed = Framed::new(stream);
+        framed.send(&greeting([9; 32])).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let trap = |stream, key| async move {
+        let mut framed = Framed::new(stream);
+        framed.send(&Greeting { pow_bits: 255, ..greeting(key) }).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let mute = |stream: Stream, _| async move {
+        let _stream = stream;
+        std::future::pending::<()>().await;
+    };
+    let names = [fake(oversized).await, fake(impostor).await, fake(trap).await, fake(mute).await];
+    let mut node = Node::new(NetConfig { answer_within: Duration::from_millis(300), ..config() });
+    let named: Vec<&str> = names.iter().map(String::as_str).collect();
+    node.relays(&named);
+    assert!(!node.sees(Duration::from_secs(2), |event| matches!(event, LaneEvent::RelayUp { .. })).await);
+    for (ticket, name) in (1..).zip(named) {
+        node.ask(name, ticket, put(10, 1), Some(10));
+        assert_eq!(node.answer(ticket).await, Err(RelayFailure::Unreachable));
+    }
+}
+
+impl Node {
+    async fn commons(&mut self) -> String {
+        self.wait(|event| match event {
+            LaneEvent::CommonsListening { addresses } => addresses.first().cloned(),
+            _ => None,
+        })
+        .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_own_mailbox_serves_its_owner_and_other_members() {
+    let mut owner = Node::new(config());
+    owner.relays(&[OWN_MAILBOX]);
+    assert_eq!(owner.relay_up(OWN_MAILBOX).await, relay_key(MEMBER_RELAY));
+    owner.ask(OWN_MAILBOX, 1, create(10), None);
+    owner.ask(OWN_MAILBOX, 2, Action::Subscribe { queue: queue(10), after: 0 }, Some(11));
+    assert_eq!(owner.answer(1).await, Ok(Answer::Created));
+    assert_eq!(owner.answer(2).await, Ok(Answer::Blobs { blobs: Vec::new(), more: false }));
+
+    let address = owner.commons().await;
+    let mut other = Node::new(config());
+    other.relays(&[&address]);
+    assert_eq!(other.relay_up(&address).await, relay_key(MEMBER_RELAY));
+    other.ask(&address, 1, create(30), None);
+    assert_eq!(other.answer(1).await, Ok(Answer::Refused(Refusal::NotFound)), "only its owner makes queues there");
+    other.ask(&address, 2, put(10, 1), Some(10));
+    assert_eq!(other.answer(2).await, Ok(Answer::Stored { seq: 1 }));
+    assert_eq!(owner.push().await, (OWN_MAILBOX.to_owned(), queue(10), 1));
+    owner.relays(&[]);
+    owner.relay_down(OWN_MAILBOX).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_travel_between_members() {
+    let (mut a, mut b) = (Node::new(config()), Node::new(config()));
+    let address = a.commons().await;
+    b.send(LaneCommand::DhtBootstrap { addresses: vec![address] });
+    b.wait(|event| matches!(event, LaneEvent::CommonsPeers { addresses } if !addresses.is_empty()).then_some(())).await;
+    let (key, value) = record(1, 0, b"sealed");
+    a.send(LaneCommand::DhtPut { key, value: value.clone() });
+    let found =
+        |event: &LaneEvent| matches!(event, LaneEvent::DhtFound { key: of, value: v } if (*of, v) == (key, &value));
+    for _ in 0..50 {
+        b.send(LaneCommand::DhtGet { key });
+        if b.sees(Duration::from_millis(200), found).await {
+            return;
+        }
+    }
+    panic!("not found");
+}
