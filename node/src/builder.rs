@@ -108,7 +108,7 @@ pub fn spawn(config: &Config, wake: Wake) -> Result<(App, Events, Running), Star
     let thread = |e: io::Error| StartError::Thread(e.kind());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(NET_THREADS).enable_all().build();
     let runtime = runtime.map_err(thread)?;
-    let net = NetConfig::new(config.listen.clone());
+    let net = NetConfig::new(config.listen.clone(), clock::now);
     let (net, events) = runtime.block_on(async { Net::spawn(net) }).map_err(|_| StartError::Listen)?;
     let lines = Lines { commands: net.commands(), events };
     drop(net);

@@ -138,6 +138,8 @@ pub(crate) struct Driver {
     next_expiry: Instant,
     next_rebuild: Instant,
     retry_at: Option<Instant>,
+    /// Where the commons can be reached: told before any engine is there, so kept for the next one.
+    commons: Option<Vec<String>>,
 }
 
 impl Driver {
@@ -162,6 +164,7 @@ impl Driver {
             next_expiry: now + EXPIRE,
             next_rebuild: now + REBUILD,
             retry_at: None,
+            commons: None,
         }
     }
 
@@ -250,6 +253,11 @@ impl Driver {
         }
         let events = event.into_iter().chain(std::iter::from_fn(|| self.lines.events.try_recv().ok()));
         let events: Vec<_> = events.take(BATCH).collect();
+        for event in &events {
+            if let LaneEvent::CommonsListening { addresses } = event {
+                self.commons = Some(addresses.clone());
+            }
+        }
         // Without an engine, and with one that must not write, the network is not listened to.
         if self.core.is_some() && !self.store.as_ref().is_some_and(Store::is_damaged) {
             inputs.extend(events.into_iter().map(Input::Lane));
@@ -389,7 +397,11 @@ impl Driver {
         let damaged = store.is_damaged();
         let rows = store.load_all()?;
         let made = (self.factory)(self.setup.engine.clone(), rows, (self.setup.clock)());
-        let (core, mut effects) = made.map_err(|_| DAMAGED)?;
+        let (mut core, mut effects) = made.map_err(|_| DAMAGED)?;
+        if let Some(addresses) = self.commons.clone() {
+            let told = Input::Lane(LaneEvent::CommonsListening { addresses });
+            merge(&mut effects, core.handle(told, (self.setup.clock)()));
+        }
         self.core = Some(core);
         self.wake_at = None;
         if damaged {
