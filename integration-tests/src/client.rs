@@ -47,7 +47,7 @@ struct Found {
     replies: HashMap<u64, Value>,
     /// Replies whose id is null: errors of lines that are no requests.
     nameless: VecDeque<Value>,
-    events: VecDeque<Value>,
+    events: VecDeque<(Instant, Value)>,
     noise: Vec<String>,
     ended: bool,
 }
@@ -149,8 +149,16 @@ impl Client {
     /// # Errors
     /// When none comes in time.
     pub fn event(&self, kind: &str, limit: Duration, fits: impl Fn(&Value) -> bool) -> Result<Value> {
+        self.event_at(kind, limit, fits).map(|(_, event)| event)
+    }
+
+    /// The same, with the moment at which its line was read.
+    ///
+    /// # Errors
+    /// When none comes in time.
+    pub fn event_at(&self, kind: &str, limit: Duration, fits: impl Fn(&Value) -> bool) -> Result<(Instant, Value)> {
         let event = self.shared.wait(limit, |found| {
-            let at = found.events.iter().position(|event| event["type"] == kind && fits(event))?;
+            let at = found.events.iter().position(|(_, event)| event["type"] == kind && fits(event))?;
             found.events.remove(at)
         });
         event.with_context(|| format!("no fitting event {kind} within {limit:?}"))
@@ -192,7 +200,7 @@ fn read(stdout: ChildStdout, shared: &Shared) {
                 if found.events.len() == EVENTS_KEPT {
                     found.events.pop_front();
                 }
-                found.events.push_back(value["params"].take());
+                found.events.push_back((Instant::now(), value["params"].take()));
             }
             Ok(value) if value["jsonrpc"] == "2.0" && value["id"].is_null() => found.nameless.push_back(value),
             Ok(value) if value["jsonrpc"] == "2.0" && value["id"].is_u64() => {

@@ -33,7 +33,20 @@ pub use ports::listening;
 pub use process::binary;
 pub use relay::Relay;
 
-use std::time::Duration;
+use std::{
+    io::{self, Write as _},
+    time::Duration,
+};
 
 /// How long anything may take that needs the network: long, because it is a limit and not a measurement.
 pub const PATIENCE: Duration = Duration::from_secs(90);
+
+/// One line for the person who watches.
+///
+/// # Errors
+/// When standard output is closed.
+pub fn say(line: impl AsRef<str>) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{}", line.as_ref())?;
+    out.flush()
+}

@@ -1,0 +1,44 @@
+# Two commands: `make run` opens the app, `make test` checks everything. `make help` lists the rest.
+SHELL := /bin/bash
+CARGO ?= cargo
+.DEFAULT_GOAL := help
+.PHONY: help run demo test bench figures screenshots soak fmt lint floors
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
+
+run: ## install what the system lacks, build, open the app
+	@scripts/run.sh
+
+demo: ## a relay and three members as real processes on this computer; ends by itself
+	@scripts/system.sh build
+	$(CARGO) build --release --locked -p hearth-node -p hearth-integration-tests --bin hearth-node --bin demo
+	@target/release/demo
+
+test: ## everything CI checks
+	@scripts/test.sh
+
+bench: figures ## the same as figures
+
+figures: ## measure on this computer, print the table of docs/figures.md
+	@scripts/system.sh build
+	$(CARGO) build --release --locked -p hearth-node -p hearth-integration-tests --bin hearth-node --bin figures
+	@target/release/figures
+
+screenshots: ## draw the pictures of docs/screenshots anew
+	@scripts/system.sh test
+	HEARTH_SCREENSHOTS="$(CURDIR)/docs/screenshots" $(CARGO) test --release --locked -p hearth -- --include-ignored screenshots
+
+soak: ## the long runs: many more kills and seeds than CI
+	@scripts/system.sh test
+	HEARTH_ROUNDS=2000 HEARTH_SIM_SEEDS=50000 $(CARGO) test --release --locked -p hearth-integration-tests -- --nocapture
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+lint: ## clippy with the shared lints, and the floors of deny.toml
+	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	@scripts/floors.sh
+
+floors: ## check Cargo.lock against deny.toml, without any tool
+	@scripts/floors.sh
