@@ -4,12 +4,14 @@ mod answer;
 mod command;
 mod error;
 mod handle;
+mod model;
 mod notice;
 
 pub use answer::*;
 pub use command::*;
 pub use error::*;
 pub use handle::*;
+pub use model::*;
 pub use notice::*;
 
 /// Names a command until its reply.
