@@ -93,6 +93,10 @@ impl TextBuffer for SecretBuffer {
         self.wipe();
     }
 
+    fn type_id(&self) -> std::any::TypeId {
+        std::any::TypeId::of::<Self>()
+    }
+
     fn take(&mut self) -> String {
         let text = self.0.clone();
         self.wipe();

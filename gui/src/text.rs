@@ -124,7 +124,7 @@ fn bidi_job(ui: &Ui, text: &str, pen: &Pen, width: f32) -> LayoutJob {
 
 /// Byte ranges of the lines that fit, in logical order, without the white space they end in.
 fn lines(ui: &Ui, text: &str, pen: &Pen, width: f32) -> Vec<Range<usize>> {
-    let mut measure = |word: &str| -> f32 {
+    let measure = |word: &str| -> f32 {
         let job = LayoutJob::single_section(word.to_owned(), pen.format());
         ui.fonts_mut(|f| f.layout_job(job)).size().x
     };

@@ -1,6 +1,6 @@
 //! Every colour, size and space of the window: "a lamp in a quiet room". Views name a token, never a number.
 
-use eframe::egui::{self, Color32, CornerRadius, Margin, Stroke, Theme, Vec2, ecolor::hex_color};
+use eframe::egui::{self, Color32, CornerRadius, Margin, Stroke, Theme, Vec2};
 
 use crate::fonts;
 
@@ -47,64 +47,70 @@ pub struct Palette {
     pub on_avatar: Color32,
 }
 
+/// `0xRRGGBB`.
+const fn rgb(hex: u32) -> Color32 {
+    let [_, r, g, b] = hex.to_be_bytes();
+    Color32::from_rgb(r, g, b)
+}
+
 /// By day.
 pub const LIGHT: Palette = Palette {
-    side: hex_color!("F1EBE3"),
-    surface: hex_color!("FBF8F4"),
-    raised: hex_color!("FFFFFF"),
-    text: hex_color!("2B2622"),
-    secondary: hex_color!("5F574F"),
-    accent: hex_color!("2F6B5E"),
-    on_accent: hex_color!("FFFFFF"),
-    selected: hex_color!("DCEBE5"),
-    on_selected: hex_color!("1F4A41"),
-    support: hex_color!("FCE9D4"),
-    on_support: hex_color!("6B3A0A"),
-    veil: hex_color!("ECE5F2"),
-    on_veil: hex_color!("4A3B63"),
-    danger: hex_color!("A8322A"),
-    border: hex_color!("857A6F"),
-    line: hex_color!("DDD5CA"),
-    hover: hex_color!("E8E1D7"),
+    side: rgb(0xF1EBE3),
+    surface: rgb(0xFBF8F4),
+    raised: rgb(0xFFFFFF),
+    text: rgb(0x2B2622),
+    secondary: rgb(0x5F574F),
+    accent: rgb(0x2F6B5E),
+    on_accent: rgb(0xFFFFFF),
+    selected: rgb(0xDCEBE5),
+    on_selected: rgb(0x1F4A41),
+    support: rgb(0xFCE9D4),
+    on_support: rgb(0x6B3A0A),
+    veil: rgb(0xECE5F2),
+    on_veil: rgb(0x4A3B63),
+    danger: rgb(0xA8322A),
+    border: rgb(0x857A6F),
+    line: rgb(0xDDD5CA),
+    hover: rgb(0xE8E1D7),
     avatars: [
-        hex_color!("2F6B5E"),
-        hex_color!("8A4A2A"),
-        hex_color!("5A4A8A"),
-        hex_color!("35608A"),
-        hex_color!("7A4062"),
-        hex_color!("5A6224"),
+        rgb(0x2F6B5E),
+        rgb(0x8A4A2A),
+        rgb(0x5A4A8A),
+        rgb(0x35608A),
+        rgb(0x7A4062),
+        rgb(0x5A6224),
     ],
-    on_avatar: hex_color!("FFFFFF"),
+    on_avatar: rgb(0xFFFFFF),
 };
 
 /// By night.
 pub const DARK: Palette = Palette {
-    side: hex_color!("1B1816"),
-    surface: hex_color!("231F1C"),
-    raised: hex_color!("2D2824"),
-    text: hex_color!("F1EAE2"),
-    secondary: hex_color!("B9AEA2"),
-    accent: hex_color!("8CCBB8"),
-    on_accent: hex_color!("10231E"),
-    selected: hex_color!("27403A"),
-    on_selected: hex_color!("BFE6DA"),
-    support: hex_color!("4A3218"),
-    on_support: hex_color!("F7D9B3"),
-    veil: hex_color!("3A3247"),
-    on_veil: hex_color!("DCCFF0"),
-    danger: hex_color!("F2998F"),
-    border: hex_color!("8A8076"),
-    line: hex_color!("3A342F"),
-    hover: hex_color!("38322D"),
+    side: rgb(0x1B1816),
+    surface: rgb(0x231F1C),
+    raised: rgb(0x2D2824),
+    text: rgb(0xF1EAE2),
+    secondary: rgb(0xB9AEA2),
+    accent: rgb(0x8CCBB8),
+    on_accent: rgb(0x10231E),
+    selected: rgb(0x27403A),
+    on_selected: rgb(0xBFE6DA),
+    support: rgb(0x4A3218),
+    on_support: rgb(0xF7D9B3),
+    veil: rgb(0x3A3247),
+    on_veil: rgb(0xDCCFF0),
+    danger: rgb(0xF2998F),
+    border: rgb(0x8A8076),
+    line: rgb(0x3A342F),
+    hover: rgb(0x38322D),
     avatars: [
-        hex_color!("2C5A50"),
-        hex_color!("6E3F26"),
-        hex_color!("4C4174"),
-        hex_color!("2F5072"),
-        hex_color!("663A54"),
-        hex_color!("4C5322"),
+        rgb(0x2C5A50),
+        rgb(0x6E3F26),
+        rgb(0x4C4174),
+        rgb(0x2F5072),
+        rgb(0x663A54),
+        rgb(0x4C5322),
     ],
-    on_avatar: hex_color!("F4EFE9"),
+    on_avatar: rgb(0xF4EFE9),
 };
 
 /// The palette in use.

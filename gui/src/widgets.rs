@@ -159,7 +159,7 @@ impl<'a> Field<'a> {
     /// An open field.
     #[must_use]
     pub fn new(id: impl std::hash::Hash, name: &'a str) -> Self {
-        Self { id: Id::new(("field", egui::util::hash(id))), name, hint: "", hidden: false }
+        Self { id: Id::unique(("field", egui::util::hash(id))), name, hint: "", hidden: false }
     }
 
     /// With a hint.
@@ -312,7 +312,7 @@ pub fn dialog<R>(ui: &Ui, title: &str, width: f32, add: impl FnOnce(&mut Ui) -> 
         .stroke(Stroke::new(1.0, p.line))
         .corner_radius(CornerRadius::same(radius::WINDOW))
         .inner_margin(Margin::same(24));
-    let modal = egui::Modal::new(Id::new("dialog"))
+    let modal = egui::Modal::new(Id::unique("dialog"))
         .frame(frame)
         .backdrop_color(Color32::from_black_alpha(90))
         .show(ui.ctx(), |ui| {

@@ -1,0 +1,298 @@
+//! The window: takes events in, draws, and sends what the views asked for.
+
+mod acts;
+mod keys;
+mod replies;
+mod shell;
+
+use std::collections::BTreeMap;
+
+use eframe::egui::{self, Event as Input, ImeEvent, ThemePreference};
+use hearth_node::app::{App, Command, CommandId, Event, Events, Model, Notice};
+use hearth_protocol::id::GroupId;
+use jiff::{Timestamp, tz::TimeZone};
+
+use crate::{
+    rows::{Clock, Item},
+    state::{Draft, State},
+    theme,
+    widgets,
+};
+
+/// Events taken in per frame; the rest follows in the next.
+const EVENTS_PER_FRAME: usize = 2_048;
+/// Seconds without a key after which a draft is kept.
+const DRAFT_REST: f64 = 1.0;
+/// Seconds after which a copied link leaves the clipboard.
+const CLIPBOARD_KEEPS: f64 = 60.0;
+
+/// What the window is given from outside.
+pub struct Options {
+    /// The hour.
+    pub now: Box<dyn Fn() -> Timestamp>,
+    /// The reader's zone.
+    pub zone: TimeZone,
+    /// Whether nothing may move: no blinking, no fading.
+    pub still: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { now: Box::new(Timestamp::now), zone: TimeZone::system(), still: false }
+    }
+}
+
+/// What a reply is waited for.
+#[derive(Debug)]
+enum Want {
+    Vault,
+    Lock,
+    Create,
+    Inspect,
+    Join,
+    Send(GroupId, Box<Draft>),
+    Draft(GroupId),
+    Invite,
+    Seen,
+    Quiet,
+    Told,
+}
+
+/// The timeline's rows, kept until something changes.
+#[derive(Default)]
+struct Kept {
+    group: Option<GroupId>,
+    revision: u64,
+    day: i64,
+    items: Vec<Item>,
+}
+
+/// See the module.
+pub struct Window {
+    app: App,
+    events: Events,
+    model: Model,
+    state: State,
+    options: Options,
+    pending: BTreeMap<CommandId, Want>,
+    kept: Kept,
+    /// Grows when the reader lifts a veil, so that rows are built again.
+    reading_revision: u64,
+    look: ThemePreference,
+    zoom: f32,
+    clipboard_until: Option<f64>,
+    last_input: f64,
+    toast_until: f64,
+    title: &'static str,
+}
+
+impl Window {
+    /// A window onto a node.
+    #[must_use]
+    pub fn new(ctx: &egui::Context, app: App, events: Events, options: Options) -> Self {
+        theme::install(ctx);
+        if options.still {
+            ctx.all_styles_mut(|s| {
+                s.animation_time = 0.0;
+                s.visuals.text_cursor.blink = false;
+            });
+        }
+        let mut window = Self {
+            app,
+            events,
+            model: Model::new(),
+            state: State::default(),
+            options,
+            pending: BTreeMap::new(),
+            kept: Kept::default(),
+            reading_revision: 0,
+            look: ThemePreference::System,
+            zoom: 1.0,
+            clipboard_until: None,
+            last_input: 0.0,
+            toast_until: 0.0,
+            title: "",
+        };
+        window.ask_wants();
+        window
+    }
+
+    /// The window's memory: for tests and pictures.
+    pub fn state_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+
+    /// What is known: for tests and pictures.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Opens a group: for pictures.
+    pub fn open(&mut self, group: GroupId) {
+        self.open_group(group);
+    }
+
+    fn clock(&self) -> Clock {
+        Clock { now: (self.options.now)(), zone: self.options.zone.clone() }
+    }
+
+    fn ask(&mut self, command: Command, want: Want) {
+        match self.app.send(command.clone()) {
+            Ok(id) => {
+                self.model.asked(id, &command);
+                self.pending.insert(id, want);
+            }
+            Err(refusal) => self.refused(want, &refusal),
+        }
+    }
+
+    fn ask_wants(&mut self) {
+        for command in self.model.take_wants() {
+            self.ask(command, Want::Quiet);
+        }
+    }
+
+    fn say(&mut self, words: impl Into<String>) {
+        self.state.toast = Some(words.into());
+        self.toast_until = f64::INFINITY;
+    }
+
+    /// Takes in what the node said.
+    fn listen(&mut self) {
+        let mut news = 0;
+        for _ in 0..EVENTS_PER_FRAME {
+            let Some(event) = self.events.try_recv() else { break };
+            let locked = self.model.locked();
+            self.model.apply(&event);
+            match event {
+                Event::Reply { command, result } => {
+                    let want = self.pending.remove(&command).unwrap_or(Want::Quiet);
+                    match result {
+                        Ok(answer) => self.answered(want, answer),
+                        Err(refusal) => self.refused(want, &refusal),
+                    }
+                }
+                Event::Notice(Notice::MessageNew { group, row }) => {
+                    let other = self.model.you(group) != Some(row.persona);
+                    news += usize::from(other && self.state.group == Some(group));
+                }
+                Event::Notice(_) | Event::Resync => {}
+            }
+            if self.model.locked() && !locked {
+                self.state.forget();
+                self.kept = Kept::default();
+            }
+        }
+        match news {
+            0 => {}
+            1 => self.state.announce = "1 new message".into(),
+            n => self.state.announce = format!("{n} new messages"),
+        }
+        if let Some(warning) = self.model.take_warning() {
+            self.say(warning);
+        }
+        self.ask_wants();
+    }
+
+    /// What is done by the clock: drafts, the clipboard, the caret. Each asks for the one frame it needs.
+    fn by_the_clock(&mut self, ctx: &egui::Context) {
+        let now = ctx.input(|i| i.time);
+        let wake = |seconds: f64| ctx.request_repaint_after(std::time::Duration::from_secs_f64(seconds.max(0.05)));
+        let due: Vec<GroupId> =
+            self.state.drafts.iter().filter(|(_, d)| d.touched.is_some()).map(|(g, _)| *g).collect();
+        for group in due {
+            let since = self.state.drafts.get(&group).and_then(|d| d.touched).map_or(0.0, |t| now - t);
+            if since >= DRAFT_REST {
+                self.keep_draft(group);
+            } else {
+                wake(DRAFT_REST - since);
+            }
+        }
+        if let Some(until) = self.clipboard_until {
+            if now >= until {
+                ctx.copy_text(String::new());
+                self.clipboard_until = None;
+            } else {
+                wake(until - now);
+            }
+        }
+        if self.state.toast.is_some() {
+            if self.toast_until.is_infinite() {
+                self.toast_until = now + 8.0;
+            }
+            if now >= self.toast_until {
+                self.state.toast = None;
+            } else {
+                wake(self.toast_until - now);
+            }
+        }
+        if ctx.input(|i| !i.events.is_empty()) {
+            self.last_input = now;
+        }
+        let blink = !self.options.still && now - self.last_input < theme::CARET_BLINKS_FOR;
+        if ctx.global_style().visuals.text_cursor.blink != blink {
+            ctx.all_styles_mut(|s| s.visuals.text_cursor.blink = blink);
+        }
+    }
+
+    fn title(&mut self, ctx: &egui::Context) {
+        // Neither title ever names a group or says that something is new.
+        let title = if self.state.hidden { "Untitled" } else { "Hearth" };
+        if self.title != title {
+            self.title = title;
+            ctx.send_viewport_cmd(egui::ViewportCommand::Title(title.into()));
+        }
+    }
+}
+
+impl eframe::App for Window {
+    fn logic(&mut self, _: &egui::Context, _: &mut eframe::Frame) {
+        self.listen();
+    }
+
+    fn ui(&mut self, ui: &mut egui::Ui, _: &mut eframe::Frame) {
+        let ctx = ui.ctx().clone();
+        ctx.input(|i| {
+            for event in &i.events {
+                match event {
+                    Input::Ime(ImeEvent::Preedit { text, .. }) => self.state.composing = !text.is_empty(),
+                    Input::Ime(ImeEvent::Commit(_)) => self.state.composing = false,
+                    _ => {}
+                }
+            }
+        });
+        self.keys(&ctx);
+        self.by_the_clock(&ctx);
+        self.title(&ctx);
+        let rect = ui.max_rect();
+        ui.painter().rect_filled(rect, 0.0, widgets::colors(ui).surface);
+        if self.state.hidden {
+            return;
+        }
+        let acts = self.draw(ui);
+        for act in acts {
+            self.act(&ctx, act);
+        }
+        self.ask_wants();
+        if let Some(id) = self.state.focus.take() {
+            ctx.memory_mut(|m| m.request_focus(id));
+            ctx.request_repaint();
+        }
+    }
+
+    fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {
+        visuals.panel_fill.to_normalized_gamma_f32()
+    }
+
+    fn persist_egui_memory(&self) -> bool {
+        false
+    }
+
+    fn on_exit(&mut self, _: Option<&eframe::glow::Context>) {
+        let groups: Vec<GroupId> = self.state.drafts.keys().copied().collect();
+        for group in groups {
+            self.keep_draft(group);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A link: what it opens, under which name one would enter, and the charter to accept.
+
+use eframe::egui::{Ui, vec2};
+use hearth_node::app::Join;
+use hearth_protocol::link::LINK_PREFIX;
+
+use super::centered;
+use crate::{
+    names, rows,
+    state::{Act, Inspected, JoinDraft, Page},
+    theme::{measure, size, space},
+    widgets::{self, Field, Loud},
+};
+
+/// Draws it. `first`: no group exists yet, so this is also the welcome.
+pub fn show(ui: &mut Ui, first: bool, draft: &mut JoinDraft) -> Vec<Act> {
+    let mut acts = Vec::new();
+    centered(ui, "join", measure::FORM + 40.0, |ui| {
+        if first {
+            super::start::lamp(ui);
+            widgets::heading(ui, "You are in. Who would you like to be with?", size::SCREEN);
+            widgets::body(ui, "Paste the invite link that somebody gave you.");
+        } else {
+            widgets::heading(ui, "Join a group", size::SCREEN);
+        }
+        let hint = "hearth://join#…";
+        let field = Field::new("link", "Invite link").hint(hint).show(ui, &mut draft.link);
+        if field.changed() {
+            draft.inspected = None;
+            draft.waiting.problem = None;
+            if looks_whole(draft.link.text()) && !draft.waiting.busy {
+                acts.push(Act::Inspect);
+            }
+        }
+        if widgets::entered(ui, &field) && draft.inspected.is_none() && !draft.waiting.busy {
+            acts.push(Act::Inspect);
+        }
+        if let Some(problem) = &draft.waiting.problem {
+            widgets::problem(ui, problem);
+        }
+        match draft.inspected.clone() {
+            Some(found) => opened(ui, &found, draft, &mut acts),
+            None if draft.waiting.busy => {
+                widgets::note(ui, "Looking behind the link…");
+            }
+            None if first => {
+                ui.add_space(space::S);
+                widgets::body(ui, "No link yet? Start a group and invite others.");
+                if widgets::button(ui, Loud::Plain, "Create a group").clicked() {
+                    acts.push(Act::Show(Page::Create));
+                }
+            }
+            None => {}
+        }
+    });
+    acts
+}
+
+/// Whether a text may be a whole link: then nobody has to press anything.
+fn looks_whole(text: &str) -> bool {
+    let text = text.trim();
+    text.starts_with(LINK_PREFIX) && text.len() > LINK_PREFIX.len() + 8
+}
+
+fn opened(ui: &mut Ui, found: &Inspected, draft: &mut JoinDraft, acts: &mut Vec<Act>) {
+    widgets::card(ui, |ui| {
+        ui.spacing_mut().item_spacing.y = space::S;
+        widgets::heading(ui, &found.group_name, size::TITLE);
+        let people = match found.members {
+            0 => "Nobody has been counted yet.".to_owned(),
+            1 => "One person is there.".to_owned(),
+            n => format!("About {n} people are there."),
+        };
+        widgets::note(ui, &people);
+        if !found.charter.is_empty() {
+            ui.add_space(space::XS);
+            widgets::caption(ui, "The charter");
+            eframe::egui::ScrollArea::vertical().max_height(180.0).id_salt("charter").show(ui, |ui| {
+                ui.set_width(ui.available_width());
+                widgets::body(ui, &found.charter);
+            });
+        }
+        ui.add_space(space::XS);
+        widgets::note(ui, &rows::history_words(found.history_days));
+    });
+    persona(ui, &mut draft.persona);
+    if found.join == Join::Knock {
+        widgets::note(ui, "A facilitator lets you in. Until then you wait, and nobody else sees you.");
+    }
+    let label = match (draft.waiting.busy, found.join) {
+        (true, _) => "Joining…",
+        (false, Join::Open) => "Accept the charter and join",
+        (false, Join::Knock) => "Accept the charter and knock",
+    };
+    ui.add_space(space::XS);
+    let ready = !draft.waiting.busy && !draft.persona.trim().is_empty();
+    if ui.add_enabled_ui(ready, |ui| widgets::button(ui, Loud::Primary, label)).inner.clicked() {
+        acts.push(Act::Join);
+    }
+}
+
+/// The name that one will have, and another draw.
+pub fn persona(ui: &mut Ui, name: &mut String) {
+    widgets::tinted(ui, widgets::colors(ui).selected, widgets::colors(ui).selected, |ui| {
+        ui.spacing_mut().item_spacing.y = space::S;
+        ui.horizontal(|ui| {
+            let (rect, _) = ui.allocate_exact_size(vec2(measure::AVATAR, measure::AVATAR), eframe::egui::Sense::hover());
+            let mut key = [0; 32];
+            key[0] = name.bytes().fold(0, u8::wrapping_add);
+            widgets::avatar(ui, rect.center(), measure::AVATAR, name, &key);
+            let width = ui.available_width() - 130.0;
+            ui.allocate_ui(vec2(width, measure::TARGET), |ui| {
+                Field::new("persona", "Your name here").bare(ui, name);
+            });
+            if widgets::button(ui, Loud::Plain, "Another name").clicked() {
+                *name = names::roll();
+            }
+        });
+        let pen = crate::text::Pen::new(
+            crate::fonts::regular(size::NOTE),
+            widgets::colors(ui).on_selected,
+        );
+        widgets::words(ui, "You have a new name and new keys in every group. Nothing links them.", &pen);
+    });
+}
