@@ -326,6 +326,7 @@ impl<M: Mls> Group<M> {
                 break;
             }
         }
+        self.mend_doors(ctx);
         self.work_desk(ctx);
     }
 
@@ -363,7 +364,6 @@ impl<M: Mls> Group<M> {
         self.flush_acks(ctx);
         self.find_members(ctx);
         self.sync_again(ctx);
-        self.mend_doors(ctx);
         self.show_gaps(ctx);
         self.look_again(ctx);
         self.come_back(ctx);
