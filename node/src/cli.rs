@@ -5,6 +5,7 @@
 
 mod agent;
 mod failure;
+mod relay;
 mod settings;
 
 use std::{
@@ -33,6 +34,8 @@ struct Cli {
 enum Verb {
     /// A full member without a window: JSON-RPC on standard input and output
     Agent(NodeArgs),
+    /// A volunteer's node: mailbox and DHT
+    Relay(RelayArgs),
     /// Checks settings, store and reachability; prints what is wrong and what to do
     Doctor(NodeArgs),
     /// Prints the version
@@ -92,6 +95,7 @@ pub fn main() -> ExitCode {
     start_logs();
     let done = match verb {
         Verb::Agent(args) => agent::run(&args),
+        Verb::Relay(args) => relay::run(&args),
         Verb::Doctor(args) => crate::doctor::run(&args),
         Verb::Version => say(&format!("hearth-node {}", env!("CARGO_PKG_VERSION"))),
     };

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Failure, NodeArgs, RelayArgs};
-use crate::builder::Mode;
+use crate::{builder::Mode, relay::RelayLimits};
 
 /// Where a relay listens when nobody says otherwise.
 const RELAY_LISTEN: [&str; 2] = ["/ip4/0.0.0.0/tcp/4101", "/ip6/::/tcp/4101"];
@@ -44,6 +44,9 @@ pub struct RelayFile {
     pub peer: Vec<String>,
     /// Who runs it; a relay without one is its own operator.
     pub operator: Option<String>,
+    /// Limits.
+    #[serde(default)]
+    pub limits: RelayLimits,
 }
 
 /// What a member's node is started with.
@@ -72,6 +75,8 @@ pub struct RelaySettings {
     pub peers: Vec<String>,
     /// Who runs it.
     pub operator: Option<String>,
+    /// Limits.
+    pub limits: RelayLimits,
 }
 
 impl NodeSettings {
@@ -120,7 +125,8 @@ impl RelaySettings {
         if !metrics.ip().is_loopback() {
             return Err(Failure::usage("metrics are served on loopback only: use 127.0.0.1:PORT"));
         }
-        Ok(Self { home, listen, metrics, peers, operator: file.operator })
+        file.limits.check().map_err(|e| Failure::usage(e.to_string()))?;
+        Ok(Self { home, listen, metrics, peers, operator: file.operator, limits: file.limits })
     }
 }
 

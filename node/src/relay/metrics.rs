@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 
 use prometheus_client::{
     encoding::text::encode,
-    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
 
@@ -103,6 +103,8 @@ impl Metrics {
         counter("records_stored", "DHT records stored", &self.records_stored);
         counter("records_refused", "DHT records refused", &self.records_refused);
         registry.register("put_seconds", "Seconds from PUT to its durable answer", self.put_seconds.clone());
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        registry.register("build", "The program", version);
         registry
     }
 }

@@ -81,21 +81,40 @@ pub(super) fn build(config: &CommonsConfig) -> Result<Swarm<Behaviour>, CommonsE
     Ok(swarm)
 }
 
-/// Listens on every address, on a free port where the asked one is taken; returns the taken ports.
+/// Listens on every address, on a free port where the asked one is taken; returns the taken ports. An address that
+/// this machine cannot have, such as IPv6 where there is none, is passed over as long as another one works.
 pub(super) fn listen(swarm: &mut Swarm<Behaviour>, addresses: &[String]) -> Result<Vec<u16>, CommonsError> {
     let everywhere = ["/ip4/0.0.0.0/tcp/0".to_owned()];
     let addresses = if addresses.is_empty() { &everywhere } else { addresses };
-    let mut taken = Vec::new();
+    let mut probed = Vec::new();
     for address in addresses {
         let (ip, port) = endpoint(&address.parse().map_err(|_| CommonsError::Address)?)?;
-        let free = is_free(ip, port).map_err(CommonsError::Listen)?;
-        if !free {
-            taken.push(port);
-        }
-        let address = Multiaddr::from(ip).with(Protocol::Tcp(if free { port } else { 0 }));
-        swarm.listen_on(address).map_err(|error| CommonsError::Listen(io::Error::other(error)))?;
+        probed.push((ip, port, is_free(ip, port)));
     }
-    Ok(taken)
+    let (mut taken, mut failed, mut listening) = (Vec::new(), None, false);
+    for (ip, port, free) in probed {
+        let tried = free.and_then(|free| {
+            let address = Multiaddr::from(ip).with(Protocol::Tcp(if free { port } else { 0 }));
+            swarm.listen_on(address).map(|_| free).map_err(io::Error::other)
+        });
+        match tried {
+            Ok(free) => {
+                listening = true;
+                if !free {
+                    taken.push(port);
+                }
+            }
+            Err(error) => failed = Some(error),
+        }
+    }
+    match failed {
+        Some(error) if !listening => Err(CommonsError::Listen(error)),
+        Some(error) => {
+            tracing::warn!(kind = %error.kind(), "one listen address cannot be used here");
+            Ok(taken)
+        }
+        None => Ok(taken),
+    }
 }
 
 /// The TCP listener shares its port with other sockets of the same user that wish so. A plain one finds out first
