@@ -136,10 +136,10 @@ impl ConnectionHandler for Handler {
 
     fn on_connection_event(&mut self, event: ConnectionEvent<Self::InboundProtocol, Self::OutboundProtocol>) {
         match event {
-            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. }) => {
-                if !std::mem::replace(&mut self.inbound_seen, true) {
-                    self.events.push_back(StreamEvent::Inbound(protocol));
-                }
+            ConnectionEvent::FullyNegotiatedInbound(FullyNegotiatedInbound { protocol, .. })
+                if !std::mem::replace(&mut self.inbound_seen, true) =>
+            {
+                self.events.push_back(StreamEvent::Inbound(protocol));
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound { protocol, .. }) => {
                 self.events.push_back(StreamEvent::Outbound(protocol));

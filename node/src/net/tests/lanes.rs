@@ -249,3 +249,85 @@ async fn ten_members_all_hear_every_message() {
     nanos.sort();
     println!("publish to deliver: p50 {:?}, p99 {:?}", nanos[nanos.len() / 2], nanos[nanos.len() * 99 / 100]);
 }
+
+/// A burst from one member, published as fast as the engine can: nothing is lost and nothing comes twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_burst_of_a_thousand_reaches_everybody() {
+    const MESSAGES: u64 = 1_000;
+    let mut nodes = full_mesh(10).await;
+    let sender = nodes.remove(0);
+    let begun = Instant::now();
+    let hearers: Vec<_> = nodes
+        .into_iter()
+        .map(|mut node| {
+            tokio::spawn(async move {
+                let mut heard = std::collections::BTreeSet::new();
+                while heard.len() < usize::try_from(MESSAGES).unwrap() {
+                    let (_, frame) = node.gossip().await;
+                    assert!(heard.insert(frame), "came twice");
+                }
+                node
+            })
+        })
+        .collect();
+    for n in 0..MESSAGES {
+        let mut frame = vec![0; FRAME_SMALL];
+        frame[..8].copy_from_slice(&n.to_be_bytes());
+        sender.publish(TOPIC, &frame);
+    }
+    let mut nodes = vec![sender];
+    for hearer in hearers {
+        nodes.push(hearer.await.unwrap());
+    }
+    let took = begun.elapsed();
+    for node in &mut nodes {
+        let down = |event: &LaneEvent| matches!(event, LaneEvent::LinkDown { .. });
+        assert!(!node.sees(Duration::from_millis(10), down).await, "a link was lost to the burst");
+    }
+    println!("{MESSAGES} messages at 9 others after {took:?}");
+}
+
+/// A peer that has the gate key and a connection, and never opens a link.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_without_a_link_is_closed() {
+    use futures::StreamExt as _;
+    use libp2p::{
+        Multiaddr, SwarmBuilder, Transport as _,
+        core::upgrade::Version,
+        noise,
+        pnet::{PnetConfig, PreSharedKey},
+        swarm::{SwarmEvent, dial_opts::DialOpts, dummy},
+        tcp, yamux,
+    };
+    let short = NetConfig { accept_within: Duration::from_millis(400), ..config() };
+    let mut a = Node::in_lane(short, GATE, 2).await;
+    let gate = PnetConfig::new(PreSharedKey::new(GATE));
+    let mut idler = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_other_transport(|key| {
+            tcp::tokio::Transport::new(tcp::Config::default())
+                .and_then(move |socket, _| gate.handshake(socket))
+                .upgrade(Version::V1Lazy)
+                .authenticate(noise::Config::new(key).unwrap())
+                .multiplex(yamux::Config::default())
+        })
+        .unwrap()
+        .with_behaviour(|_| dummy::Behaviour)
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
+        .build();
+    let address: Multiaddr = a.addresses[0].parse().unwrap();
+    idler.dial(DialOpts::unknown_peer_id().address(address).build()).unwrap();
+    let closed = async {
+        let mut connected = false;
+        loop {
+            match idler.select_next_some().await {
+                SwarmEvent::ConnectionEstablished { .. } => connected = true,
+                SwarmEvent::ConnectionClosed { .. } => return connected,
+                _ => {}
+            }
+        }
+    };
+    assert!(timeout(PATIENCE, closed).await.expect("still connected"));
+    assert!(!a.sees(Duration::from_millis(10), is_link_up).await);
+}

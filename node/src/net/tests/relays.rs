@@ -266,8 +266,11 @@ fn greeting(relay_key: [u8; 32]) -> Greeting {
     Greeting { relay_key, nonce: [0; 32], pow_bits: 0 }
 }
 
+/// An answer's bytes for the request of this id.
+type Part = fn(u64) -> Vec<u8>;
+
 /// Greets well and answers the first request with `answer`, given its id; then stays silent.
-async fn greet_and_answer(stream: Stream, key: [u8; 32], answer: fn(u64) -> Vec<u8>) {
+async fn greet_and_answer(stream: Stream, key: [u8; 32], answer: Part) {
     let mut framed = Framed::new(stream);
     framed.send(&greeting(key)).await.unwrap();
     let Ok(request) = framed.recv::<mailbox::Request>(1 << 20).await else { return };
@@ -281,7 +284,7 @@ fn reply(id: u64, answer: Answer) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn relays_that_greet_and_then_misbehave() {
-    let parts: [(&str, fn(u64) -> Vec<u8>); 4] = [
+    let parts: [(&str, Part); 4] = [
         ("garbage", |_| vec![0xff; 64]),
         ("an answer to nothing", |id| reply(id + 1, Answer::Stored { seq: 1 })),
         ("an answer of another kind", |id| reply(id, Answer::Created)),
