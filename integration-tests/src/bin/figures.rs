@@ -7,7 +7,6 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use hearth_integration_tests::{Lab, Member, PATIENCE, Relay, say};
-use serde_json::json;
 
 /// Messages whose way is measured.
 const SENDS: usize = 200;
