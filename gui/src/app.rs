@@ -36,12 +36,6 @@ pub struct Options {
     pub still: bool,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self { now: Box::new(Timestamp::now), zone: TimeZone::system(), still: false }
-    }
-}
-
 /// What a reply is waited for.
 #[derive(Debug)]
 enum Want {

@@ -236,7 +236,12 @@ fn style_of(theme: Theme, style: &mut egui::Style) {
     spacing.button_padding = Vec2::new(space::M, space::S);
     spacing.interact_size = Vec2::splat(measure::TARGET);
     spacing.window_margin = Margin::same(24);
-    spacing.scroll = egui::style::ScrollStyle::thin();
+    spacing.scroll = egui::style::ScrollStyle {
+        dormant_background_opacity: 0.0,
+        active_background_opacity: 0.0,
+        interact_background_opacity: 0.0,
+        ..egui::style::ScrollStyle::thin()
+    };
 
     let visuals = &mut style.visuals;
     *visuals = match theme {

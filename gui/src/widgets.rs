@@ -312,7 +312,9 @@ pub fn dialog<R>(ui: &Ui, title: &str, width: f32, add: impl FnOnce(&mut Ui) -> 
         .stroke(Stroke::new(1.0, p.line))
         .corner_radius(CornerRadius::same(radius::WINDOW))
         .inner_margin(Margin::same(24));
-    let modal = egui::Modal::new(Id::unique("dialog"))
+    let id = Id::unique("dialog");
+    let modal = egui::Modal::new(id)
+        .area(egui::Modal::default_area(id).default_height(tall + 60.0))
         .frame(frame)
         .backdrop_color(Color32::from_black_alpha(90))
         .show(ui.ctx(), |ui| {

@@ -1,5 +1,7 @@
 //! A node that exists only in memory: it answers the façade's commands from what it was given, and remembers them all.
 //! For pictures and tests; nothing of it is in the product.
+#![allow(dead_code, reason = "each user needs a part")]
+#![allow(clippy::indexing_slicing, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 
@@ -13,37 +15,37 @@ use hearth_protocol::{
 };
 
 /// A link that the fake knows how to open.
-pub const LINK: &str = "hearth://join#b3BlbiBieSBub2JvZHkgb25seSBhIHBpY3R1cmUgb2YgYSBsaW5rIGZvciBwZW9wbGUgd2hvIGxvb2s";
+pub(crate) const LINK: &str = "hearth://join#b3BlbiBieSBub2JvZHkgb25seSBhIHBpY3R1cmUgb2YgYSBsaW5rIGZvciBwZW9wbGUgd2hvIGxvb2s";
 
 /// A group and all that is in it.
 #[derive(Clone, Debug)]
-pub struct Room {
-    pub row: GroupRow,
-    pub charter: String,
-    pub members: Vec<MemberRow>,
-    pub messages: Vec<MessageRow>,
-    pub history_days: u16,
-    pub relays: Vec<RelayRow>,
+pub(crate) struct Room {
+    pub(crate) row: GroupRow,
+    pub(crate) charter: String,
+    pub(crate) members: Vec<MemberRow>,
+    pub(crate) messages: Vec<MessageRow>,
+    pub(crate) history_days: u16,
+    pub(crate) relays: Vec<RelayRow>,
 }
 
 /// See the module.
-pub struct Fake {
-    pub backend: Backend,
-    pub passphrase: Option<String>,
-    pub locked: bool,
-    pub rooms: Vec<Room>,
-    pub drafts: BTreeMap<GroupId, String>,
+pub(crate) struct Fake {
+    pub(crate) backend: Backend,
+    pub(crate) passphrase: Option<String>,
+    pub(crate) locked: bool,
+    pub(crate) rooms: Vec<Room>,
+    pub(crate) drafts: BTreeMap<GroupId, String>,
     /// Every command, in order.
-    pub log: Vec<Command>,
+    pub(crate) log: Vec<Command>,
     /// When set, every command but this kind's is refused so.
-    pub refuse: Option<Refusal>,
+    pub(crate) refuse: Option<Refusal>,
     /// What the next message is stamped with, in milliseconds.
-    pub now: u64,
+    pub(crate) now: u64,
     next: u32,
 }
 
 impl Fake {
-    pub fn new(backend: Backend) -> Self {
+    pub(crate) fn new(backend: Backend) -> Self {
         Self {
             backend,
             passphrase: None,
@@ -58,7 +60,7 @@ impl Fake {
     }
 
     /// Answers everything that waits.
-    pub fn pump(&mut self) -> usize {
+    pub(crate) fn pump(&mut self) -> usize {
         let mut count = 0;
         while let Ok(ask) = self.backend.asks.try_recv() {
             self.answer(ask);
@@ -68,7 +70,7 @@ impl Fake {
     }
 
     /// Answers one command.
-    pub fn answer(&mut self, ask: Ask) {
+    pub(crate) fn answer(&mut self, ask: Ask) {
         self.log.push(ask.command.clone());
         let result = match &self.refuse {
             Some(refusal) if !matches!(ask.command, Command::Status {}) => Err(refusal.clone()),
@@ -81,7 +83,7 @@ impl Fake {
     }
 
     /// A message by somebody else, or by oneself.
-    pub fn say(&mut self, group: GroupId, persona: PersonaId, text: &str) -> MessageId {
+    pub(crate) fn say(&mut self, group: GroupId, persona: PersonaId, text: &str) -> MessageId {
         let row = self.row(group, persona, text);
         let message = row.message;
         if let Some(room) = self.room(group) {
@@ -285,13 +287,13 @@ const CHARTER: &str = "What is said here stays here. We speak from our own exper
                        ask for it. Reading along is taking part. Nobody has to explain a lapse.";
 
 /// A link as long as real ones.
-pub fn long_link() -> String {
+pub(crate) fn long_link() -> String {
     let body: String = "aGVhcnRoLWludml0ZS1saW5rLWZvci1waWN0dXJlcw".repeat(7);
     format!("hearth://join#{body}")
 }
 
 /// A group; the first member is oneself.
-pub fn room(seed: u8, name: &str, members: &[(&str, RoleName)], history_days: u16) -> Room {
+pub(crate) fn room(seed: u8, name: &str, members: &[(&str, RoleName)], history_days: u16) -> Room {
     let person = |n: usize| {
         let mut id = [seed; 32];
         id[0] = u8::try_from(n).unwrap_or(0);
@@ -326,6 +328,6 @@ pub fn room(seed: u8, name: &str, members: &[(&str, RoleName)], history_days: u1
 }
 
 /// The persona of member `n` of a room.
-pub fn persona(room: &Room, n: usize) -> PersonaId {
+pub(crate) fn persona(room: &Room, n: usize) -> PersonaId {
     room.members[n].persona
 }

@@ -6,11 +6,11 @@ use hearth_protocol::{id::MessageId, time::Timestamp};
 use crate::fake::{Room, persona, room};
 
 /// Tuesday 24 November 2026, 19:40 UTC, in milliseconds.
-pub const NOW: u64 = 1_795_549_200_000;
+pub(crate) const NOW: u64 = 1_795_549_200_000;
 const MINUTE: u64 = 60_000;
 
 /// Everything the pictures show.
-pub fn rooms() -> Vec<Room> {
+pub(crate) fn rooms() -> Vec<Room> {
     use RoleName::{Cofacilitator, Facilitator, Member, Newcomer};
     let people = [
         ("Quiet Heron", Facilitator),

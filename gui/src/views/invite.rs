@@ -98,8 +98,8 @@ fn qr(ui: &mut Ui, link: &str) {
     let modules = u16::try_from(code.size).unwrap_or(1);
     let quiet = 4;
     let unit = side / f32::from(modules + 2 * quiet);
-    for (y, row) in (0u16..).zip(0..code.size) {
-        for (x, module) in (0u16..).zip(code[row].iter().take(code.size)) {
+    for (y, row) in (0u16..).zip(code.data.chunks(code.size.max(1)).take(code.size)) {
+        for (x, module) in (0u16..).zip(row) {
             if module.value() {
                 let at = rect.min + vec2(f32::from(x + quiet) * unit, f32::from(y + quiet) * unit);
                 let cell = Rect::from_min_max(at, pos2(at.x + unit + 0.05, at.y + unit + 0.05));

@@ -18,7 +18,7 @@ pub fn show(ui: &mut Ui, first: bool, draft: &mut JoinDraft) -> Vec<Act> {
     centered(ui, "join", measure::FORM + 40.0, |ui| {
         if first {
             super::start::lamp(ui);
-            widgets::heading(ui, "You are in. Who would you like to be with?", size::SCREEN);
+            widgets::heading(ui, "You are in. Now find your group.", size::SCREEN);
             widgets::body(ui, "Paste the invite link that somebody gave you.");
         } else {
             widgets::heading(ui, "Join a group", size::SCREEN);
