@@ -3,9 +3,9 @@
 //! The caller sends every command through [`Model::asked`], every event through [`Model::apply`], and then sends what
 //! [`Model::take_wants`] asks for. Everything here is bounded; what is dropped can be asked for again.
 
-mod timeline;
 #[cfg(test)]
 mod tests;
+mod timeline;
 
 use std::collections::BTreeMap;
 

@@ -93,8 +93,21 @@ fn shown() -> Answer {
         charter: "Be kind.".into(),
         epoch: 1,
         node: hearth_protocol::id::NodeId([0; 32]),
-        members: vec![MemberRow { persona: YOU, name: "You".into(), role: RoleName::Member, you: true, unconfirmed: false }],
-        policy: PolicyRow { join: Join::Open, history_days: 0, slow_mode_s: 0, shield: false, template: None, suite: 1 },
+        members: vec![MemberRow {
+            persona: YOU,
+            name: "You".into(),
+            role: RoleName::Member,
+            you: true,
+            unconfirmed: false,
+        }],
+        policy: PolicyRow {
+            join: Join::Open,
+            history_days: 0,
+            slow_mode_s: 0,
+            shield: false,
+            template: None,
+            suite: 1,
+        },
         relays: vec![],
         state: GroupState::Joined,
     }
