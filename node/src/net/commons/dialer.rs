@@ -129,7 +129,7 @@ fn wait(failures: u32) -> Duration {
 }
 
 /// The peer an address ends with.
-pub(super) fn peer_of(address: &Multiaddr) -> Option<PeerId> {
+fn peer_of(address: &Multiaddr) -> Option<PeerId> {
     match address.iter().last() {
         Some(Protocol::P2p(peer)) => Some(peer),
         _ => None,

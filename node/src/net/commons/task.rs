@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
     time::{Duration, Instant},
 };
 
@@ -21,7 +22,7 @@ use tokio::{
 
 use super::{
     Ask, CommonsConfig, CommonsError, CommonsEvent, alive,
-    dialer::{Dialer, peer_of, without_peer},
+    dialer::{Dialer, without_peer},
     guests,
     swarm::{Behaviour, BehaviourEvent, KAD, build, endpoint, listen},
 };
@@ -352,7 +353,7 @@ impl Task {
             self.untold.taken.pop();
         }
         if self.untold.listening {
-            let mut addresses: Vec<_> = self.listening.iter().filter(|address| peer_of(address).is_none()).collect();
+            let mut addresses: Vec<_> = self.listening.iter().filter(|address| can_be_dialled(address)).collect();
             addresses.sort_by_key(|address| endpoint(address).is_ok_and(|(ip, _)| ip.is_loopback()));
             let addresses = addresses.into_iter().map(ToString::to_string).collect();
             self.events.try_send(CommonsEvent::Listening { addresses })?;
@@ -367,5 +368,25 @@ impl Task {
             self.untold.peers = false;
         }
         Ok(())
+    }
+}
+
+/// Whether an address means the same to another machine as here: a link-local one does not name the link.
+fn can_be_dialled(address: &Multiaddr) -> bool {
+    endpoint(address).is_ok_and(|(ip, _)| match ip {
+        IpAddr::V4(ip) => !ip.is_link_local(),
+        IpAddr::V6(ip) => !ip.is_unicast_link_local(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_local_addresses_are_not_told() {
+        let told = |address: &str| can_be_dialled(&address.parse().unwrap());
+        assert!(told("/ip4/127.0.0.1/tcp/1") && told("/ip6/fd00::2/tcp/1"));
+        assert!(!told("/ip6/fe80::1/tcp/1") && !told("/ip4/169.254.1.1/tcp/1"));
     }
 }
