@@ -15,8 +15,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use crate::{
     rows::{Clock, Item},
     state::{Draft, State},
-    theme,
-    widgets,
+    theme, widgets,
 };
 
 /// Events taken in per frame; the rest follows in the next.
@@ -230,6 +229,22 @@ impl Window {
         }
     }
 
+    /// A dialog holds the focus for one frame after it is gone: until then nothing else can get it.
+    fn move_focus(&mut self, ctx: &egui::Context) {
+        if self.state.dialog.is_some() {
+            self.state.focus = None;
+        }
+        if self.state.focus.is_none() {
+            return;
+        }
+        if ctx.memory(|m| m.top_modal_layer().is_none())
+            && let Some(id) = self.state.focus.take()
+        {
+            ctx.memory_mut(|m| m.request_focus(id));
+        }
+        ctx.request_repaint();
+    }
+
     fn title(&mut self, ctx: &egui::Context) {
         // Neither title ever names a group or says that something is new.
         let title = if self.state.hidden { "Untitled" } else { "Hearth" };
@@ -269,10 +284,7 @@ impl eframe::App for Window {
             self.act(&ctx, act);
         }
         self.ask_wants();
-        if let Some(id) = self.state.focus.take() {
-            ctx.memory_mut(|m| m.request_focus(id));
-            ctx.request_repaint();
-        }
+        self.move_focus(&ctx);
     }
 
     fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {

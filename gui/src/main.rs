@@ -74,13 +74,7 @@ fn run(args: Args) -> anyhow::Result<()> {
         bail!("there is no display to open a window on. `make demo` shows Hearth without one");
     }
     let home = args.home.or_else(default_home).context("no home directory is known: give one with --home")?;
-    let config = Config {
-        home,
-        mode: builder::Mode::Direct,
-        listen: args.listen,
-        relays: args.relay,
-        vault: None,
-    };
+    let config = Config { home, mode: builder::Mode::Direct, listen: args.listen, relays: args.relay, vault: None };
     // The node wakes the window by its context, which exists only once the window does.
     let shared: Arc<OnceLock<egui::Context>> = Arc::default();
     let waker = Arc::clone(&shared);

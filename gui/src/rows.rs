@@ -257,7 +257,9 @@ fn message(model: &Model, group: GroupId, row: &MessageRow, how: (&Reading, &Clo
     let mut spoken = format!("{}, {time}, ", row.name);
     match (&body, &row.content_note) {
         (Body::Text(text) | Body::Folded(text), _) => spoken.push_str(text),
-        (Body::Veiled, note) => spoken.push_str(&format!("hidden behind a content note: {}", note.as_deref().unwrap_or(""))),
+        (Body::Veiled, note) => {
+            spoken.push_str(&format!("hidden behind a content note: {}", note.as_deref().unwrap_or("")))
+        }
         (Body::Retracted, _) => spoken.push_str("taken back"),
     }
     if row.edited {

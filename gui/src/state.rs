@@ -201,12 +201,7 @@ pub struct JoinDraft {
 
 impl Default for JoinDraft {
     fn default() -> Self {
-        Self {
-            link: SecretBuffer::default(),
-            persona: names::roll(),
-            inspected: None,
-            waiting: Waiting::default(),
-        }
+        Self { link: SecretBuffer::default(), persona: names::roll(), inspected: None, waiting: Waiting::default() }
     }
 }
 

@@ -72,14 +72,7 @@ pub const LIGHT: Palette = Palette {
     border: rgb(0x857A6F),
     line: rgb(0xDDD5CA),
     hover: rgb(0xE8E1D7),
-    avatars: [
-        rgb(0x2F6B5E),
-        rgb(0x8A4A2A),
-        rgb(0x5A4A8A),
-        rgb(0x35608A),
-        rgb(0x7A4062),
-        rgb(0x5A6224),
-    ],
+    avatars: [rgb(0x2F6B5E), rgb(0x8A4A2A), rgb(0x5A4A8A), rgb(0x35608A), rgb(0x7A4062), rgb(0x5A6224)],
     on_avatar: rgb(0xFFFFFF),
 };
 
@@ -102,14 +95,7 @@ pub const DARK: Palette = Palette {
     border: rgb(0x8A8076),
     line: rgb(0x3A342F),
     hover: rgb(0x38322D),
-    avatars: [
-        rgb(0x2C5A50),
-        rgb(0x6E3F26),
-        rgb(0x4C4174),
-        rgb(0x2F5072),
-        rgb(0x663A54),
-        rgb(0x4C5322),
-    ],
+    avatars: [rgb(0x2C5A50), rgb(0x6E3F26), rgb(0x4C4174), rgb(0x2F5072), rgb(0x663A54), rgb(0x4C5322)],
     on_avatar: rgb(0xF4EFE9),
 };
 

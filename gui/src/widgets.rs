@@ -249,8 +249,7 @@ pub fn choice(ui: &mut Ui, chosen: bool, title: &str, below: &str) -> Response {
 /// One of a few short words in a row.
 pub fn chip(ui: &mut Ui, chosen: bool, label: &str) -> Response {
     let p = colors(ui);
-    let (fill, edge, color) =
-        if chosen { (p.selected, p.accent, p.on_selected) } else { (p.raised, p.border, p.text) };
+    let (fill, edge, color) = if chosen { (p.selected, p.accent, p.on_selected) } else { (p.raised, p.border, p.text) };
     let galley = text::line(ui, label, &Pen::new(fonts::medium(size::NOTE), color), 320.0);
     let response = ui.allocate_response(vec2(galley.size().x + 2.0 * space::M, measure::TARGET), Sense::click());
     response.widget_info(|| WidgetInfo::selected(Role::RadioButton, ui.is_enabled(), chosen, label));
@@ -326,10 +325,13 @@ pub fn dialog<R>(ui: &Ui, title: &str, width: f32, add: impl FnOnce(&mut Ui) -> 
             });
             heading(ui, title, size::TITLE);
             ui.add_space(space::XS);
-            egui::ScrollArea::vertical().max_height(tall).show(ui, |ui| {
-                ui.set_width(width);
-                add(ui)
-            }).inner
+            egui::ScrollArea::vertical()
+                .max_height(tall)
+                .show(ui, |ui| {
+                    ui.set_width(width);
+                    add(ui)
+                })
+                .inner
         });
     let closed = modal.should_close();
     (!closed).then_some(modal.inner)

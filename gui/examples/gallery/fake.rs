@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use hearth_node::app::{
-    Answer, Ask, Backend, Command, Delivery, Event, GroupRow, GroupState, Join, Kind, MemberRow, MessageRow, MotionState,
-    Notice, PolicyRow, Reaction, Reactions, Refusal, RelayRow, RelayState, RoleName, Secret, Utc,
+    Answer, Ask, Backend, Command, Delivery, Event, GroupRow, GroupState, Join, Kind, MemberRow, MessageRow,
+    MotionState, Notice, PolicyRow, Reaction, Reactions, Refusal, RelayRow, RelayState, RoleName, Secret, Utc,
 };
 use hearth_protocol::{
     id::{GroupId, MessageId, NodeId, OpId, PersonaId},
@@ -15,7 +15,8 @@ use hearth_protocol::{
 };
 
 /// A link that the fake knows how to open.
-pub(crate) const LINK: &str = "hearth://join#b3BlbiBieSBub2JvZHkgb25seSBhIHBpY3R1cmUgb2YgYSBsaW5rIGZvciBwZW9wbGUgd2hvIGxvb2s";
+pub(crate) const LINK: &str =
+    "hearth://join#b3BlbiBieSBub2JvZHkgb25seSBhIHBpY3R1cmUgb2YgYSBsaW5rIGZvciBwZW9wbGUgd2hvIGxvb2s";
 
 /// A group and all that is in it.
 #[derive(Clone, Debug)]
@@ -200,7 +201,12 @@ impl Fake {
             }
             Command::GroupJoin { persona, .. } => {
                 let name = persona.clone().and_then(|p| p.name).unwrap_or_default();
-                let room = room(0x77, "Tuesday circle", &[(&name, RoleName::Newcomer), ("Steady Otter", RoleName::Facilitator)], 30);
+                let room = room(
+                    0x77,
+                    "Tuesday circle",
+                    &[(&name, RoleName::Newcomer), ("Steady Otter", RoleName::Facilitator)],
+                    30,
+                );
                 let (group, persona) = (room.row.group, room.members[0].persona);
                 self.rooms.push(room);
                 Answer::Joined { group, state: GroupState::Joined, persona }
@@ -306,11 +312,7 @@ pub(crate) fn room(seed: u8, name: &str, members: &[(&str, RoleName)], history_d
         you: n == 0,
         unconfirmed: false,
     };
-    let relay = |n: u8| RelayRow {
-        address: format!("/ip4/198.51.100.{n}/tcp/4001"),
-        state: RelayState::Ok,
-        held: 12,
-    };
+    let relay = |n: u8| RelayRow { address: format!("/ip4/198.51.100.{n}/tcp/4001"), state: RelayState::Ok, held: 12 };
     Room {
         row: GroupRow {
             group: GroupId([seed; 32]),

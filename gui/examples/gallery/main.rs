@@ -1,6 +1,11 @@
 //! Each screen with sample words, for looking at and for pictures:
 //! `cargo run --release -p hearth --example gallery -- SCREEN light|dark`
-#![allow(clippy::print_stderr, clippy::unwrap_used, clippy::expect_used, reason = "an example for the people who build this")]
+#![allow(
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "an example for the people who build this"
+)]
 #![allow(missing_docs)]
 
 mod fake;
@@ -18,7 +23,17 @@ use hearth_node::app::{self, Secret, Wake};
 use hearth_protocol::id::GroupId;
 
 const SCREENS: [&str; 12] = [
-    "onboarding", "unlock", "start", "create", "join", "timeline", "members", "invite", "settings", "help", "actions",
+    "onboarding",
+    "unlock",
+    "start",
+    "create",
+    "join",
+    "timeline",
+    "members",
+    "invite",
+    "settings",
+    "help",
+    "actions",
     "empty",
 ];
 

@@ -52,16 +52,37 @@ const fn line(who: usize, ago: u64, text: &'static str) -> Line {
 
 fn talk(room: &Room) -> Vec<MessageRow> {
     let lines = [
-        line(1, 2_100, "Welcome to everyone who is new this week. Read along as long as you like, there is no rush to say anything."),
-        line(3, 2_080, "Day nineteen. I made soup and answered two letters that had been lying there since August. Small things, but they are done."),
+        line(
+            1,
+            2_100,
+            "Welcome to everyone who is new this week. Read along as long as you like, there is no rush to say anything.",
+        ),
+        line(
+            3,
+            2_080,
+            "Day nineteen. I made soup and answered two letters that had been lying there since August. Small things, but they are done.",
+        ),
         line(4, 1_500, "That soup is not a small thing."),
-        line(2, 420, "I had a hard evening yesterday and used the list in the Library: cold water, a walk round the block, call somebody. The walk was enough this time."),
+        line(
+            2,
+            420,
+            "I had a hard evening yesterday and used the list in the Library: cold water, a walk round the block, call somebody. The walk was enough this time.",
+        ),
         line(2, 418, "Writing it down so that I find it again."),
-        Line { who: 5, ago: 300, text: "I did drink on Saturday. I am back, and I would rather tell you than hide.", note: Some("a lapse") },
+        Line {
+            who: 5,
+            ago: 300,
+            text: "I did drink on Saturday. I am back, and I would rather tell you than hide.",
+            note: Some("a lapse"),
+        },
         line(0, 290, "Thank you for telling us. You are as welcome as before. 🫶"),
         line(6, 160, "Same here last spring. It got lighter again, slower than I wanted."),
         line(4, 61, "صباح الخير من هنا، أقرأ معكم كل يوم (وإن كنت لا أكتب كثيرا)"),
-        line(7, 34, "Hello. I have read for a week and this is my first message. I do not sleep much at the moment, and it helps that somebody is always somewhere awake."),
+        line(
+            7,
+            34,
+            "Hello. I have read for a week and this is my first message. I do not sleep much at the moment, and it helps that somebody is always somewhere awake.",
+        ),
         line(1, 30, "Good that you are here. Nights are when this group is loudest, oddly 🙂"),
         line(0, 4, "I am around until nine if somebody wants to talk."),
     ];

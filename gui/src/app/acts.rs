@@ -89,8 +89,7 @@ impl Window {
     fn vault(&mut self, ctx: &egui::Context, create: bool) {
         let passphrase = self.state.vault.pass.secret();
         self.state.vault.waiting.begin();
-        let command =
-            if create { Command::VaultCreate { passphrase } } else { Command::VaultUnlock { passphrase } };
+        let command = if create { Command::VaultCreate { passphrase } } else { Command::VaultUnlock { passphrase } };
         self.ask(command, Want::Vault);
         for field in ["new-pass", "new-pass-again", "passphrase"] {
             SecretBuffer::forget_undo(ctx, Field::new(field, "").id);

@@ -4,9 +4,7 @@ use hearth_node::app::{Answer, GroupState, Kind, Refusal};
 use hearth_protocol::id::GroupId;
 
 use super::{Want, Window};
-use crate::{
-    state::{Dialog, Draft, Inspected, Page},
-};
+use crate::state::{Dialog, Draft, Inspected, Page};
 
 impl Window {
     pub(super) fn answered(&mut self, want: Want, answer: Answer) {
@@ -22,14 +20,10 @@ impl Window {
                 self.state.create = Default::default();
                 self.open_group(group);
             }
-            (
-                Want::Inspect,
-                Answer::Inspected { group_name, charter, join, history_days, members_hint, .. },
-            ) => {
+            (Want::Inspect, Answer::Inspected { group_name, charter, join, history_days, members_hint, .. }) => {
                 let draft = &mut self.state.join;
                 draft.waiting = Default::default();
-                draft.inspected =
-                    Some(Inspected { group_name, charter, join, history_days, members: members_hint });
+                draft.inspected = Some(Inspected { group_name, charter, join, history_days, members: members_hint });
             }
             (Want::Join, Answer::Joined { group, state, .. }) => {
                 self.state.join.link.wipe();

@@ -9,14 +9,7 @@ use crate::{
     rows::{self, GroupItem, Item, MemberItem},
     state::{Act, Dialog, Page},
     theme::measure,
-    views::{
-        self,
-        composer::ComposerRow,
-        details::DetailsRow,
-        dialogs,
-        header::HeaderRow,
-        timeline::TimelineRow,
-    },
+    views::{self, composer::ComposerRow, details::DetailsRow, dialogs, header::HeaderRow, timeline::TimelineRow},
     widgets,
 };
 
@@ -108,9 +101,7 @@ impl Window {
         if self.state.page == Page::Members {
             let members = rows::members(&self.model, group);
             let may = self.may_invite(group);
-            acts.extend(widgets::region(ui, rest, Role::Main, "Members", |ui| {
-                views::members::show(ui, &members, may)
-            }));
+            acts.extend(widgets::region(ui, rest, Role::Main, "Members", |ui| views::members::show(ui, &members, may)));
             return acts;
         }
         self.keep_items(group);
@@ -239,9 +230,8 @@ impl Window {
         let title = title(&dialog);
         let group = self.state.group;
         let members: Vec<MemberItem> = group.map(|g| rows::members(&self.model, g)).unwrap_or_default();
-        let result = widgets::dialog(ui, title, measure::DIALOG, |ui| {
-            self.inside(ui, &mut dialog, groups, (group, &members))
-        });
+        let result =
+            widgets::dialog(ui, title, measure::DIALOG, |ui| self.inside(ui, &mut dialog, groups, (group, &members)));
         match result {
             Some(acts) => {
                 self.state.dialog = Some(dialog);

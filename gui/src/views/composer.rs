@@ -76,7 +76,12 @@ pub fn show(ui: &mut Ui, row: &ComposerRow, draft: &mut Draft) -> Vec<Act> {
             let wide = ui.available_width() - 86.0;
             let line = (size::BODY * size::LINE).round();
             let edit = ui.allocate_ui(vec2(wide, measure::TARGET), |ui| {
-                ScrollArea::vertical().max_height(line * LINES_MAX + 8.0).min_scrolled_height(measure::TARGET).id_salt("writing").show(ui, |ui| field(ui, row, draft, wide)).inner
+                ScrollArea::vertical()
+                    .max_height(line * LINES_MAX + 8.0)
+                    .min_scrolled_height(measure::TARGET)
+                    .id_salt("writing")
+                    .show(ui, |ui| field(ui, row, draft, wide))
+                    .inner
             });
             let ready = !draft.text.trim().is_empty();
             let label = if draft.editing.is_some() { "Save" } else { "Send" };
@@ -130,7 +135,9 @@ fn above(ui: &mut Ui, row: &ComposerRow, draft: &mut Draft) {
         ui.horizontal(|ui| {
             let wide = (ui.available_width() - 130.0).min(420.0);
             ui.allocate_ui(vec2(wide, measure::TARGET), |ui| {
-                Field::new("content-note", "Content note").hint("What others should know before they read").bare(ui, &mut draft.note);
+                Field::new("content-note", "Content note")
+                    .hint("What others should know before they read")
+                    .bare(ui, &mut draft.note);
             });
             let cut = draft.note.char_indices().nth(CONTENT_NOTE_CHARS_MAX).map(|(at, _)| at);
             if let Some(at) = cut {

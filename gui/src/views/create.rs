@@ -11,13 +11,8 @@ use crate::{
     widgets::{self, Field, Loud},
 };
 
-const TEMPLATES: [TemplateName; 5] = [
-    TemplateName::Recovery,
-    TemplateName::Illness,
-    TemplateName::Caregivers,
-    TemplateName::Grief,
-    TemplateName::Open,
-];
+const TEMPLATES: [TemplateName; 5] =
+    [TemplateName::Recovery, TemplateName::Illness, TemplateName::Caregivers, TemplateName::Grief, TemplateName::Open];
 const WINDOWS: [(u16, &str); 4] = [(0, "Nothing"), (7, "7 days"), (30, "30 days"), (90, "90 days")];
 
 /// Draws it.

@@ -118,13 +118,9 @@ pub fn member(ui: &mut Ui, item: &MemberItem, may: bool) -> Vec<Act> {
     widgets::body(ui, &format!("{} · {}", item.note, rows::role_means(item.role)));
     if may && !item.you {
         widgets::caption(ui, "Change the role to");
-        for role in [
-            RoleName::Facilitator,
-            RoleName::Cofacilitator,
-            RoleName::Member,
-            RoleName::Newcomer,
-            RoleName::Reader,
-        ] {
+        for role in
+            [RoleName::Facilitator, RoleName::Cofacilitator, RoleName::Member, RoleName::Newcomer, RoleName::Reader]
+        {
             let title = rows::role_long(role);
             if widgets::choice(ui, role == item.role, title, rows::role_means(role)).clicked() && role != item.role {
                 acts.push(Act::Ask(Dialog::Role(item.persona, role)));

@@ -38,7 +38,8 @@ pub fn show(ui: &mut Ui, items: &[GroupItem]) -> Vec<Act> {
         }
     });
     ui.add_space(space::S);
-    for (label, page) in [("Join with a link", Page::Join), ("Create a group", Page::Create), ("Settings", Page::Settings)]
+    for (label, page) in
+        [("Join with a link", Page::Join), ("Create a group", Page::Create), ("Settings", Page::Settings)]
     {
         if widgets::button(ui, Loud::Quiet, label).clicked() {
             acts.push(Act::Show(page));
@@ -75,7 +76,10 @@ fn row(ui: &mut Ui, n: usize, item: &GroupItem) -> bool {
     ui.painter().galley(pos2(left, top), name, color);
     ui.painter().galley(below, note, second);
     if let Some(galley) = badge {
-        let at = Rect::from_center_size(pos2(rect.right() - space::S - badge_width / 2.0, rect.center().y), vec2(badge_width, 20.0));
+        let at = Rect::from_center_size(
+            pos2(rect.right() - space::S - badge_width / 2.0, rect.center().y),
+            vec2(badge_width, 20.0),
+        );
         ui.painter().rect_filled(at, CornerRadius::same(10), p.accent);
         widgets::paint_centered(ui, at, galley);
     }

@@ -81,9 +81,13 @@ pub fn show(ui: &mut Ui, until: &str, draft: &mut InviteDraft) -> Vec<Act> {
 /// What somebody who holds the link can do.
 #[must_use]
 pub fn sentence(uses: u32, until: &str) -> String {
-    let who = if uses == 1 { "The first person".to_owned() } else { format!("The first {uses} people") };
+    let who = if uses == 1 {
+        "The first person who opens this link".to_owned()
+    } else {
+        format!("The first {uses} people who open this link")
+    };
     format!(
-        "{who} who opens this link before {until} can join and read, whoever it is. \
+        "{who} before {until} can join and read, whoever it is. \
          Give it only to people you mean. You can revoke it."
     )
 }

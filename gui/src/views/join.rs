@@ -104,7 +104,8 @@ pub fn persona(ui: &mut Ui, name: &mut String) {
     widgets::tinted(ui, widgets::colors(ui).selected, widgets::colors(ui).selected, |ui| {
         ui.spacing_mut().item_spacing.y = space::S;
         ui.horizontal(|ui| {
-            let (rect, _) = ui.allocate_exact_size(vec2(measure::AVATAR, measure::AVATAR), eframe::egui::Sense::hover());
+            let (rect, _) =
+                ui.allocate_exact_size(vec2(measure::AVATAR, measure::AVATAR), eframe::egui::Sense::hover());
             let mut key = [0; 32];
             key[0] = name.bytes().fold(0, u8::wrapping_add);
             widgets::avatar(ui, rect.center(), measure::AVATAR, name, &key);
@@ -116,10 +117,7 @@ pub fn persona(ui: &mut Ui, name: &mut String) {
                 *name = names::roll();
             }
         });
-        let pen = crate::text::Pen::new(
-            crate::fonts::regular(size::NOTE),
-            widgets::colors(ui).on_selected,
-        );
+        let pen = crate::text::Pen::new(crate::fonts::regular(size::NOTE), widgets::colors(ui).on_selected);
         widgets::words(ui, "You have a new name and new keys in every group. Nothing links them.", &pen);
     });
 }

@@ -20,7 +20,10 @@ pub fn show(ui: &mut Ui, items: &[MemberItem], may_invite: bool) -> Vec<Act> {
     ScrollArea::vertical().auto_shrink(false).id_salt("members").show(&mut ui, |ui| {
         ui.set_width(rect.width());
         widgets::heading(ui, "Members and roles", size::TITLE);
-        widgets::note(ui, "Roles say who looks after the group. Every change is written in a log that all members see.");
+        widgets::note(
+            ui,
+            "Roles say who looks after the group. Every change is written in a log that all members see.",
+        );
         ui.add_space(space::S);
         if may_invite && widgets::button(ui, Loud::Primary, "Invite somebody").clicked() {
             acts.push(Act::Ask(Dialog::Invite(InviteDraft::default())));
@@ -67,7 +70,13 @@ pub fn line(ui: &mut Ui, item: &MemberItem, id: Option<Id>) -> bool {
         ui.painter().rect_filled(rect, CornerRadius::same(radius::CONTROL), p.hover);
     }
     let size_small = measure::AVATAR_SMALL;
-    widgets::avatar(ui, pos2(rect.left() + 4.0 + size_small / 2.0, rect.center().y), size_small, &item.name, &item.persona.0);
+    widgets::avatar(
+        ui,
+        pos2(rect.left() + 4.0 + size_small / 2.0, rect.center().y),
+        size_small,
+        &item.name,
+        &item.persona.0,
+    );
     let left = rect.left() + size_small + space::M;
     let short = match (item.you, item.role) {
         (true, _) => "you",

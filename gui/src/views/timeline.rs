@@ -94,9 +94,7 @@ fn empty(ui: &mut Ui, rect: Rect, words: &str) {
 fn reading(row: TimelineRow<'_>, placed: &[(usize, f32, f32)], rect: Rect) -> Option<Act> {
     let (first, last) = (placed.first()?.0, placed.last()?.0);
     let middle = placed.iter().filter(|(i, ..)| row.items.get(*i).is_some_and(|x| x.message().is_some()));
-    let (index, ..) = middle.min_by(|a, b| {
-        (a.1 - rect.center().y).abs().total_cmp(&(b.1 - rect.center().y).abs())
-    })?;
+    let (index, ..) = middle.min_by(|a, b| (a.1 - rect.center().y).abs().total_cmp(&(b.1 - rect.center().y).abs()))?;
     let message = row.items.get(*index)?.message()?.message;
     let edge = match () {
         () if first < NEAR => Some(Reach::Oldest),
@@ -121,7 +119,8 @@ impl<'a> Column<'a> {
             scroll.measured = measured;
         }
         let modal = ui.memory(|m| m.top_modal_layer().is_some());
-        let wheel = if ui.rect_contains_pointer(rect) && !modal { ui.input(|i| i.smooth_scroll_delta().y) } else { 0.0 };
+        let wheel =
+            if ui.rect_contains_pointer(rect) && !modal { ui.input(|i| i.smooth_scroll_delta().y) } else { 0.0 };
         if wheel != 0.0 {
             scroll.at_end &= wheel < 0.0;
             if let Some((_, offset)) = &mut scroll.anchor {
@@ -147,7 +146,8 @@ impl<'a> Column<'a> {
         let (top, bottom) = (self.rect.top() + PAD, self.rect.bottom() - PAD);
         let last = self.items.len().saturating_sub(1);
         let find = |key: Key| self.items.iter().position(|i| i.key() == key);
-        let anchored = if self.scroll.at_end { None } else { self.scroll.anchor.and_then(|(k, o)| Some((find(k)?, o))) };
+        let anchored =
+            if self.scroll.at_end { None } else { self.scroll.anchor.and_then(|(k, o)| Some((find(k)?, o))) };
         let (mut index, mut y) = match anchored {
             Some((index, offset)) => (index, self.rect.top() + offset),
             None => (last, bottom - self.height(ui, last)),
@@ -156,6 +156,10 @@ impl<'a> Column<'a> {
             (index, y) = self.reveal(ui, index, y);
         }
         let mut placed = self.span(ui, index, y);
+        if placed.is_empty() {
+            // Beyond an end by more than a pane.
+            placed = if y > top { self.span(ui, 0, top) } else { self.span(ui, last, bottom - self.height(ui, last)) };
+        }
         // Nothing above the first item, and nothing below the last.
         if let Some((0, first, _)) = placed.first().copied()
             && first > top

@@ -75,6 +75,11 @@ fn drawn(ui: &mut Ui, m: &MessageItem, rect: Rect, how: (Id, bool)) -> Vec<Act> 
         .accessibility_label(m.spoken.as_str());
     let child = ui.new_child(builder);
     let wide = rect.expand2(vec2(space::S, 0.0));
+    let seen = wide.intersect(child.clip_rect());
+    child.ctx().accesskit_node_builder(row_id(m.message), |node| {
+        let [x0, y0, x1, y1] = [seen.min.x, seen.min.y, seen.max.x, seen.max.y].map(f64::from);
+        node.set_bounds(eframe::egui::accesskit::Rect { x0, y0, x1, y1 });
+    });
     let over = child.rect_contains_pointer(wide);
     if focused || over {
         let fill = if focused { p.hover } else { p.hover.gamma_multiply(0.45) };
@@ -109,7 +114,13 @@ fn actions_button(ui: &Ui, m: &MessageItem, rect: Rect) -> Option<Act> {
     let at = Rect::from_min_size(pos2(rect.right() - 74.0, rect.top() + 2.0), vec2(76.0, measure::CHIP));
     let response = ui.interact(at, row_id(m.message).with("actions"), Sense::CLICK);
     response.widget_info(|| WidgetInfo::labeled(Role::Button, true, "Actions"));
-    ui.painter().rect(at, CornerRadius::same(radius::CONTROL), p.raised, Stroke::new(1.0, p.border), StrokeKind::Inside);
+    ui.painter().rect(
+        at,
+        CornerRadius::same(radius::CONTROL),
+        p.raised,
+        Stroke::new(1.0, p.border),
+        StrokeKind::Inside,
+    );
     let galley = text::line(ui, "Actions", &Pen::new(fonts::medium(size::SMALL), p.text), 70.0);
     widgets::paint_centered(ui, at, galley);
     response.clicked().then_some(Act::Ask(Dialog::Actions(m.message)))
@@ -165,7 +176,8 @@ fn message(s: &mut Sketch<'_>, m: &MessageItem) {
         head(s, m);
     }
     if let Some(quote) = &m.quote {
-        let galley = text::line(s.ui, quote, &Pen::new(fonts::regular(size::NOTE), p.secondary), s.text_width() - space::M);
+        let galley =
+            text::line(s.ui, quote, &Pen::new(fonts::regular(size::NOTE), p.secondary), s.text_width() - space::M);
         if let Some(at) = s.at(GUTTER) {
             let bar = Rect::from_min_size(at + vec2(0.0, 2.0), vec2(3.0, galley.size().y - 2.0));
             s.ui.painter().rect_filled(bar, CornerRadius::same(2), p.border);

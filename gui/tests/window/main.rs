@@ -1,0 +1,13 @@
+//! The window over a node that exists only in memory: found and used by label, as a screen reader does.
+#![allow(missing_docs)]
+
+#[path = "../../examples/gallery/fake.rs"]
+mod fake;
+#[path = "../../examples/gallery/sample.rs"]
+mod sample;
+
+mod desk;
+mod flows;
+mod keyboard;
+mod privacy;
+mod timeline;
