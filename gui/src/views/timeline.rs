@@ -158,7 +158,8 @@ impl<'a> Column<'a> {
         let mut placed = self.span(ui, index, y);
         if placed.is_empty() {
             // Beyond an end by more than a pane.
-            placed = if y > top { self.span(ui, 0, top) } else { self.span(ui, last, bottom - self.height(ui, last)) };
+            let lowest = bottom - self.height(ui, last);
+            placed = if y > top { self.span(ui, 0, top) } else { self.span(ui, last, lowest) };
         }
         // Nothing above the first item, and nothing below the last.
         if let Some((0, first, _)) = placed.first().copied()
