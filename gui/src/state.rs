@@ -50,6 +50,8 @@ pub enum Dialog {
     Retract(MessageId),
     /// Sure to leave?
     Leave,
+    /// A relay's address.
+    Relay(String),
     /// The groups of a narrow window.
     Groups,
 }
@@ -99,8 +101,6 @@ pub enum Act {
     Reading(MessageId, Option<hearth_node::app::Reach>),
     /// Back to the newest.
     Newest,
-    /// To the composer.
-    Compose,
     /// The look.
     Theme(eframe::egui::ThemePreference),
     /// The size of everything.

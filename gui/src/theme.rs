@@ -226,7 +226,7 @@ fn style_of(theme: Theme, style: &mut egui::Style) {
         dormant_background_opacity: 0.0,
         active_background_opacity: 0.0,
         interact_background_opacity: 0.0,
-        ..egui::style::ScrollStyle::thin()
+        ..egui::style::ScrollStyle::floating()
     };
 
     let visuals = &mut style.visuals;

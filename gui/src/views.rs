@@ -53,6 +53,7 @@ pub(crate) fn centered<R>(ui: &mut Ui, name: &str, width: f32, add: impl FnOnce(
     let top = ((rect.height() - tall) * 0.42).max(space::XL);
     ScrollArea::vertical()
         .id_salt(name)
+        .auto_shrink(false)
         .show(ui, |ui| {
             let origin = pos2(rect.center().x - width / 2.0, ui.min_rect().top() + top);
             let inner = Rect::from_min_size(origin, vec2(width, f32::INFINITY));

@@ -273,7 +273,8 @@ pub fn tinted<R>(ui: &mut Ui, fill: Color32, edge: Color32, add: impl FnOnce(&mu
         .corner_radius(CornerRadius::same(radius::CARD))
         .inner_margin(Margin::same(16))
         .show(ui, |ui| {
-            ui.set_width(ui.available_width());
+            // The frame's line stands outside its margin.
+            ui.set_width(ui.available_width() - 1.0);
             add(ui)
         })
         .inner

@@ -35,7 +35,6 @@ impl Window {
                 d.editing = None;
             }),
             Act::Edit(message) => self.edit(message),
-            Act::Compose => self.state.focus = Some(composer_id()),
             Act::Copy(text) => {
                 ctx.copy_text(text);
                 self.clipboard_until = None;

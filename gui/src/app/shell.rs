@@ -290,6 +290,7 @@ impl Window {
             }
             (Dialog::Retract(id), Some(g)) => dialogs::retract(ui, g, *id),
             (Dialog::Leave, Some(g)) => dialogs::leave(ui, g),
+            (Dialog::Relay(address), Some(g)) => dialogs::relay(ui, g, address),
             (_, None) => gone(),
         }
     }
@@ -307,6 +308,7 @@ fn title(dialog: &Dialog) -> &'static str {
         Dialog::Remove(..) => "Remove from the group?",
         Dialog::Retract(_) => "Take this message back?",
         Dialog::Leave => "Leave the group?",
+        Dialog::Relay(_) => "Add a relay",
         Dialog::Groups => "Groups",
     }
 }

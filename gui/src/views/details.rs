@@ -60,6 +60,9 @@ pub fn show(ui: &mut Ui, row: &DetailsRow) -> Vec<Act> {
         widgets::heading(ui, "History and relays", size::SECTION);
         widgets::note(ui, &row.history);
         widgets::note(ui, &row.relays);
+        if row.may_invite && widgets::button(ui, Loud::Quiet, "Add a relay").clicked() {
+            acts.push(Act::Ask(Dialog::Relay(String::new())));
+        }
         ui.add_space(space::M);
         if widgets::button(ui, Loud::Quiet, "Leave the group").clicked() {
             acts.push(Act::Ask(Dialog::Leave));

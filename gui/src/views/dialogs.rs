@@ -165,6 +165,30 @@ pub fn leave(ui: &mut Ui, group: GroupId) -> Vec<Act> {
     confirm(ui, asks, ("Leave the group", Loud::Danger), Command::GroupLeave { group })
 }
 
+/// A relay's address.
+pub fn relay(ui: &mut Ui, group: GroupId, address: &mut String) -> Vec<Act> {
+    widgets::body(
+        ui,
+        "A relay is a small computer of somebody you trust a little. It keeps sealed messages for those who sleep, \
+         and can read none of them. Ask its owner for the address.",
+    );
+    let field = Field::new("relay", "Address of the relay").hint("/ip4/…/tcp/…/p2p/…").show(ui, address);
+    let entered = widgets::entered(ui, &field);
+    let ready = !address.trim().is_empty();
+    let mut acts = Vec::new();
+    ui.horizontal(|ui| {
+        if widgets::button(ui, Loud::Plain, "Not now").clicked() {
+            acts.push(Act::Close);
+        }
+        let add = ui.add_enabled_ui(ready, |ui| widgets::button(ui, Loud::Primary, "Add it")).inner;
+        if ready && (add.clicked() || entered) {
+            let address = address.trim().to_owned();
+            acts.extend([Act::Close, Act::Command(Command::RelayAdd { group, address })]);
+        }
+    });
+    acts
+}
+
 fn confirm(ui: &mut Ui, asks: &str, yes: (&str, Loud), command: Command) -> Vec<Act> {
     widgets::body(ui, asks);
     ui.add_space(space::S);

@@ -1,6 +1,6 @@
 //! A link: what it opens, under which name one would enter, and the charter to accept.
 
-use eframe::egui::{Ui, vec2};
+use eframe::egui::{Align, Layout, Ui, vec2};
 use hearth_node::app::Join;
 use hearth_protocol::link::LINK_PREFIX;
 
@@ -31,6 +31,10 @@ pub fn show(ui: &mut Ui, first: bool, draft: &mut JoinDraft) -> Vec<Act> {
             if looks_whole(draft.link.text()) && !draft.waiting.busy {
                 acts.push(Act::Inspect);
             }
+        }
+        if draft.link.text().is_empty() && !draft.waiting.busy && ui.memory(|m| m.focused().is_none()) {
+            // Ready to be pasted into.
+            field.request_focus();
         }
         if widgets::entered(ui, &field) && draft.inspected.is_none() && !draft.waiting.busy {
             acts.push(Act::Inspect);
@@ -103,14 +107,14 @@ fn opened(ui: &mut Ui, found: &Inspected, draft: &mut JoinDraft, acts: &mut Vec<
 pub fn persona(ui: &mut Ui, name: &mut String) {
     widgets::tinted(ui, widgets::colors(ui).selected, widgets::colors(ui).selected, |ui| {
         ui.spacing_mut().item_spacing.y = space::S;
-        ui.horizontal(|ui| {
-            let (rect, _) =
-                ui.allocate_exact_size(vec2(measure::AVATAR, measure::AVATAR), eframe::egui::Sense::hover());
+        let row = vec2(ui.available_width(), measure::AVATAR + space::XS);
+        ui.allocate_ui_with_layout(row, Layout::left_to_right(Align::Center), |ui| {
+            let (rect, _) = ui.allocate_exact_size(vec2(measure::AVATAR, row.y), eframe::egui::Sense::hover());
             let mut key = [0; 32];
             key[0] = name.bytes().fold(0, u8::wrapping_add);
             widgets::avatar(ui, rect.center(), measure::AVATAR, name, &key);
             let width = ui.available_width() - 130.0;
-            ui.allocate_ui(vec2(width, measure::TARGET), |ui| {
+            ui.allocate_ui(vec2(width, row.y), |ui| {
                 Field::new("persona", "Your name here").bare(ui, name);
             });
             if widgets::button(ui, Loud::Plain, "Another name").clicked() {

@@ -185,6 +185,17 @@ fn removing_somebody_asks_first() {
 }
 
 #[test]
+fn a_relay_is_added_by_its_address() {
+    let mut desk = Desk::circle();
+    desk.click("Add a relay");
+    desk.type_into("Address of the relay", " /ip4/192.0.2.1/tcp/4001 ");
+    desk.click("Add it");
+    let added =
+        desk.commands(|c| matches!(c, Command::RelayAdd { address, .. } if address == "/ip4/192.0.2.1/tcp/4001"));
+    assert_eq!(added.len(), 1);
+}
+
+#[test]
 fn a_role_changes_after_a_question() {
     let mut desk = Desk::circle();
     desk.click("Early Sparrow, newcomer");
