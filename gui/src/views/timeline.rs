@@ -80,7 +80,7 @@ pub fn show(ui: &mut Ui, row: TimelineRow<'_>, scroll: &mut Scroll) -> Vec<Act> 
 }
 
 fn column_width(rect: Rect) -> f32 {
-    (rect.width() - space::L - space::XL).min(measure::TEXT + draw::GUTTER).max(120.0)
+    (rect.width() - space::L - space::XL).clamp(120.0, measure::TEXT + draw::GUTTER)
 }
 
 fn empty(ui: &mut Ui, rect: Rect, words: &str) {

@@ -1,5 +1,6 @@
 //! The window over a node that exists only in memory: found and used by label, as a screen reader does.
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "test code outside #[test] functions")]
 
 #[path = "../../examples/gallery/fake.rs"]
 mod fake;

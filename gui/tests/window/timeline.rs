@@ -22,7 +22,7 @@ fn item(n: u32) -> Item {
         author: format!("Person {}", n % 7),
         role: None,
         time: "14:05".into(),
-        head: n % 3 == 0,
+        head: n.is_multiple_of(3),
         note: None,
         quote: None,
         spoken: format!("Person, 14:05, {n}"),
@@ -174,8 +174,8 @@ fn strange_text_is_drawn_without_a_fall() {
                 if next() % 11 == 0 { Some('\n') } else { c }
             })
             .collect();
-        let Item::Message(mut m) = item(n) else { unreachable!() };
-        m.quote = (n % 3 == 0).then(|| text.clone());
+        let Item::Message(mut m) = item(n) else { panic!("a message was made") };
+        m.quote = n.is_multiple_of(3).then(|| text.clone());
         m.author = text.chars().take(9).collect();
         m.body = Body::Text(text.into());
         items.push(Item::Message(m));

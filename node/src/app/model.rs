@@ -7,7 +7,7 @@
 mod tests;
 mod timeline;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use hearth_protocol::id::{GroupId, MessageId, PersonaId};
 
@@ -176,8 +176,8 @@ impl Model {
         if !self.details.contains_key(&group) {
             self.want(Command::GroupShow { group });
         }
-        if !self.timelines.contains_key(&group) {
-            self.timelines.insert(group, Timeline::default());
+        if let Entry::Vacant(empty) = self.timelines.entry(group) {
+            empty.insert(Timeline::default());
             self.want(Timeline::newest_command(group));
         }
         self.revision += 1;
