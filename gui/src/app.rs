@@ -46,6 +46,7 @@ enum Want {
     Send(GroupId, Box<Draft>),
     Draft(GroupId),
     Invite,
+    Void,
     Seen,
     Quiet,
     Told,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hearth_node::app::{Command, Join, Reaction, RoleName, Secret, TemplateName};
-use hearth_protocol::id::{GroupId, MessageId, PersonaId};
+use hearth_protocol::id::{GroupId, MessageId, OpId, PersonaId};
 
 use crate::{
     names,
@@ -97,6 +97,8 @@ pub enum Act {
     CopyLink(Secret),
     /// Makes the invite.
     MakeInvite,
+    /// Voids it.
+    RevokeInvite(OpId),
     /// The reader is here, near an end or not.
     Reading(MessageId, Option<hearth_node::app::Reach>),
     /// Back to the newest.
@@ -212,8 +214,8 @@ pub struct InviteDraft {
     pub uses: u32,
     /// Days until it ends.
     pub days: u64,
-    /// The link, once made, and whether a relay holds it.
-    pub made: Option<(Secret, bool)>,
+    /// The invite, its link, and whether a relay holds it, once made.
+    pub made: Option<(OpId, Secret, bool)>,
     /// Whether it was copied just now.
     pub copied: bool,
     /// The reply.

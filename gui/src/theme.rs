@@ -308,6 +308,8 @@ mod tests {
                 ("selected", p.on_selected, p.selected),
                 ("support", p.on_support, p.support),
                 ("veil", p.on_veil, p.veil),
+                ("problem on surface", p.on_support, p.surface),
+                ("problem on raised", p.on_support, p.raised),
                 ("danger on surface", p.danger, p.surface),
                 ("danger on raised", p.danger, p.raised),
                 ("danger button", p.raised, p.danger),

@@ -114,7 +114,8 @@ pub fn note(ui: &mut Ui, text: &str) -> Response {
 
 /// Something went wrong: what, and what to do.
 pub fn problem(ui: &mut Ui, text: &str) -> Response {
-    let pen = Pen::new(fonts::medium(size::NOTE), colors(ui).danger);
+    // Amber, not red: a slip is no danger.
+    let pen = Pen::new(fonts::medium(size::NOTE), colors(ui).on_support);
     let response = words(ui, text, &pen);
     ui.ctx().accesskit_node_builder(response.id, |node| {
         node.set_role(Role::Alert);

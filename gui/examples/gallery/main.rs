@@ -144,7 +144,7 @@ impl Gallery {
             ("members", 5) => self.window.state_mut().page = Page::Members,
             ("help", 5) => self.window.state_mut().dialog = Some(Dialog::Help),
             ("invite", 5) => {
-                let made = Some((Secret::new(fake::long_link()), true));
+                let made = Some((hearth_protocol::id::OpId([1; 32]), Secret::new(fake::long_link()), true));
                 let draft = InviteDraft { uses: 5, made, ..InviteDraft::default() };
                 self.window.state_mut().dialog = Some(Dialog::Invite(draft));
             }

@@ -20,7 +20,12 @@ impl Window {
             Act::Lock => self.lock(ctx),
             Act::Show(page) => self.show(page),
             Act::Open(group) => self.open_group(group),
-            Act::Ask(dialog) => self.state.dialog = Some(dialog),
+            Act::Ask(dialog) => {
+                if let (Dialog::Actions(message), Some(group)) = (&dialog, self.state.group) {
+                    self.ask(Command::MessageStatus { group, message: *message }, Want::Quiet);
+                }
+                self.state.dialog = Some(dialog);
+            }
             Act::Close => self.close_dialog(),
             Act::CreateGroup => self.create_group(),
             Act::Inspect => {
@@ -45,6 +50,12 @@ impl Window {
                 self.clipboard_until = Some(ctx.input(|i| i.time) + CLIPBOARD_KEEPS);
             }
             Act::MakeInvite => self.make_invite(),
+            Act::RevokeInvite(invite) => {
+                if let Some(group) = self.state.group {
+                    self.ask(Command::InviteRevoke { group, invite }, Want::Void);
+                    self.close_dialog();
+                }
+            }
             Act::Theme(look) => {
                 self.look = look;
                 ctx.set_theme(look);

@@ -38,6 +38,7 @@ impl Window {
                 self.keep_draft(group);
                 drop(held);
             }
+            (Want::Void, _) => self.say("The link is void"),
             (Want::Draft(group), Answer::Draft { text }) => {
                 if let Some(draft) = self.state.drafts.get_mut(&group)
                     && draft.text.is_empty()
@@ -47,10 +48,10 @@ impl Window {
                     text.expose().clone_into(&mut draft.saved);
                 }
             }
-            (Want::Invite, Answer::Invite { link, held, .. }) => {
+            (Want::Invite, Answer::Invite { invite, link, held }) => {
                 if let Some(Dialog::Invite(draft)) = &mut self.state.dialog {
                     draft.waiting = Default::default();
-                    draft.made = Some((link, held));
+                    draft.made = Some((invite, link, held));
                 }
             }
             (Want::Told, Answer::Motion { state: hearth_node::app::MotionState::Pending, signatures, needed }) => {
@@ -77,7 +78,7 @@ impl Window {
                 }
             }
             Want::Send(group, held) => self.give_back(group, *held, words),
-            Want::Told => self.say(words),
+            Want::Told | Want::Void => self.say(words),
             Want::Draft(_) | Want::Seen | Want::Quiet => {}
         }
     }

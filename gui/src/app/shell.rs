@@ -269,8 +269,12 @@ impl Window {
             (Dialog::Actions(id), Some(g)) => {
                 let item = self.kept.items.iter().filter_map(Item::message).find(|m| m.message == *id);
                 let seen = item.is_some_and(|m| matches!(m.body, rows::Body::Text(_) | rows::Body::Folded(_)));
-                let text = self.model.timeline(g).and_then(|t| t.get(*id)).map(|r| r.text.as_str());
-                item.map_or_else(gone, |m| dialogs::actions(ui, m, text.filter(|_| seen)))
+                let timeline = self.model.timeline(g);
+                let row = timeline.and_then(|t| t.get(*id));
+                let counts = timeline.and_then(|t| t.delivery(*id));
+                let delivery = row.map(|r| rows::delivery_words(r.delivery, counts)).unwrap_or_default();
+                let text = row.map(|r| r.text.as_str()).filter(|_| seen);
+                item.map_or_else(gone, |m| dialogs::actions(ui, m, text, &delivery))
             }
             (Dialog::Invite(draft), Some(_)) => {
                 let seconds = i64::try_from(draft.days.saturating_mul(86_400)).unwrap_or(0);

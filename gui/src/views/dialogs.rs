@@ -36,6 +36,7 @@ const KEYS: [(&str, &str); 16] = [
 pub fn help(ui: &mut Ui) -> Vec<Act> {
     let p = widgets::colors(ui);
     ui.spacing_mut().item_spacing.y = space::XS;
+    ui.spacing_mut().interact_size.y = space::L;
     for (keys, does) in KEYS {
         ui.horizontal(|ui| {
             let galley = text::line(ui, keys, &Pen::new(fonts::semibold(size::NOTE), p.text), 190.0);
@@ -77,9 +78,12 @@ pub fn jump(ui: &mut Ui, groups: &[GroupItem], query: &mut String) -> Vec<Act> {
 }
 
 /// What can be done with a message.
-pub fn actions(ui: &mut Ui, m: &MessageItem, copy: Option<&str>) -> Vec<Act> {
+pub fn actions(ui: &mut Ui, m: &MessageItem, copy: Option<&str>, delivery: &str) -> Vec<Act> {
     let mut acts = Vec::new();
     widgets::note(ui, &format!("{}, {}", m.author, m.time));
+    if m.yours {
+        widgets::note(ui, delivery);
+    }
     ui.horizontal_wrapped(|ui| {
         for reaction in [Reaction::WithYou, Reaction::MeToo, Reaction::ThankYou] {
             let on = m.reactions.iter().any(|r| r.reaction == reaction && r.yours);

@@ -49,7 +49,7 @@ pub fn show(ui: &mut Ui, until: &str, draft: &mut InviteDraft) -> Vec<Act> {
                 }
             });
         }
-        Some((link, held)) => {
+        Some((invite, link, held)) => {
             qr(ui, link.expose());
             ui.horizontal(|ui| {
                 let label = if draft.copied { "Copied" } else { "Copy the link" };
@@ -59,6 +59,9 @@ pub fn show(ui: &mut Ui, until: &str, draft: &mut InviteDraft) -> Vec<Act> {
                 }
                 if widgets::button(ui, Loud::Plain, "Done").clicked() {
                     acts.push(Act::Close);
+                }
+                if widgets::button(ui, Loud::Quiet, "Make it void").clicked() {
+                    acts.push(Act::RevokeInvite(invite));
                 }
             });
             if draft.copied {
@@ -88,7 +91,7 @@ pub fn sentence(uses: u32, until: &str) -> String {
     };
     format!(
         "{who} before {until} can join and read, whoever it is. \
-         Give it only to people you mean. You can revoke it."
+         Give it only to people you mean."
     )
 }
 

@@ -231,6 +231,26 @@ fn an_invite_is_a_link_that_leaves_the_clipboard_after_a_minute() {
 }
 
 #[test]
+fn an_invite_can_be_made_void_at_once() {
+    let mut desk = Desk::circle();
+    desk.click("Invite somebody");
+    desk.click("Make the link");
+    desk.click("Make it void");
+    assert_eq!(desk.commands(|c| matches!(c, Command::InviteRevoke { .. })).len(), 1);
+    assert!(desk.tree().contains("The link is void"));
+}
+
+#[test]
+fn the_actions_of_an_own_message_say_where_it_is() {
+    let mut desk = Desk::circle();
+    desk.harness.get_by_label("Messages").focus();
+    desk.settle();
+    desk.key(Modifiers::NONE, Key::Enter);
+    assert_eq!(desk.commands(|c| matches!(c, Command::MessageStatus { .. })).len(), 2, "at opening, and now");
+    assert!(desk.tree().lines().any(|l| l == "held by 2 relays"), "{}", desk.tree());
+}
+
+#[test]
 fn new_messages_are_announced_once_and_politely() {
     let mut desk = Desk::circle();
     let other = desk.fake.rooms[0].members[3].persona;
