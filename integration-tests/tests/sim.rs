@@ -1,5 +1,7 @@
 //! The simulator over many seeds. `HEARTH_SIM_SEEDS=from..to` runs other ones; a failing seed names itself.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code outside of test functions")]
+
 use hearth_crypto::{mls::Suite, model::ModelMls, openmls_port::OpenMls};
 use hearth_integration_tests::sim;
 

@@ -1,5 +1,7 @@
 //! The simulated network: lossy gossip, ordered links, relays with the real mailbox rules, a DHT.
 
+#![allow(clippy::expect_used, reason = "a simulated relay whose memory fails has nothing left to show")]
+
 use hearth_crypto::{mls::Mls, persona::sign_with_seed};
 use hearth_node::{
     engine::lane::{LaneCommand, LaneEvent, LaneKey, LinkId, OWN_MAILBOX, RelayFailure, Ticket},

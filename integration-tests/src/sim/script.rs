@@ -1,5 +1,7 @@
 //! What the members of one world do, seed by seed.
 
+#![allow(clippy::print_stdout, reason = "the schedule of a seed is printed when asked for")]
+
 use hearth_crypto::mls::{Mls, Suite};
 use hearth_node::app::{Answer, Command, GroupState, Join, PersonaChoice, Reaction, RoleName, Secret};
 use hearth_protocol::id::{GroupId, MessageId, PersonaId};

@@ -79,7 +79,7 @@ pub(crate) struct Group<M: Mls> {
     pub(crate) stranded: bool,
     /// The op of the own Join, offered again when its commit lost.
     pub(crate) own_join: Option<hearth_protocol::op::SignedOp>,
-    /// Members' own mailboxes that let this member in; used until a first link is up, in groups without relays.
+    /// Members' own mailboxes that may have let this member in: its first commit is left there too.
     pub(crate) guests: Vec<String>,
     /// Outbox number of the own Join's commit, until somebody has stored it.
     join_item: Option<u64>,
@@ -165,10 +165,10 @@ impl<M: Mls> Group<M> {
         &self.view.settings.relays
     }
 
-    /// Where doors stand: the relays, or this process's own mailbox in a group without any.
+    /// Where doors stand: the relays, and this process's own mailbox, which helps when no relay can be reached.
     pub(crate) fn mailboxes(&self) -> Vec<String> {
-        let mut mailboxes =
-            if self.relays().is_empty() { vec![OWN_MAILBOX.to_owned()] } else { self.relays().to_vec() };
+        let mut mailboxes = self.relays().to_vec();
+        mailboxes.push(OWN_MAILBOX.to_owned());
         mailboxes.extend(self.guests.iter().cloned());
         mailboxes
     }
@@ -185,9 +185,7 @@ impl<M: Mls> Group<M> {
 
     /// Remembers how it came in.
     pub(crate) fn guest_of(&mut self, attempt: &super::join::Attempt) {
-        if attempt.link.relays.is_empty() {
-            self.guests.clone_from(&attempt.link.bootstrap);
-        }
+        self.guests.clone_from(&attempt.link.bootstrap);
         self.join_item = Some(self.outbox.next_number());
     }
 

@@ -45,6 +45,7 @@ const KNOCK: Refusal =
     Refusal::new(Kind::NotPermitted, "this group admits by knocking, which this version cannot do yet");
 
 /// What is wanted of the door.
+#[allow(clippy::large_enum_variant, reason = "one at a time, and short-lived")]
 pub(crate) enum Purpose {
     /// Look only.
     Inspect,
@@ -100,8 +101,7 @@ pub(crate) struct Opened<M: Mls> {
 
 impl Attempt {
     pub(crate) fn new(link: InviteLink, purpose: Purpose, command: CommandId, now: Timestamp) -> Self {
-        let addresses = if link.relays.is_empty() { &link.bootstrap } else { &link.relays };
-        let mailboxes = addresses.iter().map(|a| (a.clone(), None)).collect();
+        let mailboxes = link.relays.iter().chain(&link.bootstrap).map(|a| (a.clone(), None)).collect();
         let invite = InviteKeys::from_secret(&link.secret);
         Self {
             link,

@@ -239,11 +239,7 @@ impl<M: Mls> Group<M> {
         let mode = self.view.settings.join;
         let body = OpBody::Invite { join_pk: keys.join_pk(), door_pk, uses, role, expires, mode };
         let (invite, _) = self.decide(body, ctx)?;
-        let bootstrap = if self.relays().is_empty() {
-            ctx.commons.iter().take(limits::BOOTSTRAP_MAX).cloned().collect()
-        } else {
-            Vec::new()
-        };
+        let bootstrap = ctx.commons.iter().take(limits::BOOTSTRAP_MAX).cloned().collect();
         let link =
             InviteLink { v: 1, secret, group: self.id, invite, relays: self.relays().to_vec(), bootstrap, expires };
         Ok((invite, link.to_text()))

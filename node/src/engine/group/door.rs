@@ -21,7 +21,7 @@ use super::Group;
 use crate::engine::{
     ctx::Ctx,
     desk::{Asked, SKEW_DAYS},
-    lane::RelayFailure,
+    lane::{OWN_MAILBOX, RelayFailure},
 };
 
 /// Seals door bodies.
@@ -111,12 +111,13 @@ impl<M: Mls> Group<M> {
         let made_tip =
             self.dag.entry(&tip).is_some_and(|e| e.made.as_ref().is_none_or(|m| m.commit.author.persona == me));
         let rank = self.view.committers().iter().position(|c| *c == me).map_or(16, |r| r as u64);
-        let due = if made_tip || self.relays().is_empty() { since } else { since.plus_ms(MEND_MS * (rank + 1)) };
+        let due = if made_tip { since } else { since.plus_ms(MEND_MS * (rank + 1)) };
         if due > ctx.now {
-            return ctx.wake_at(due);
+            ctx.wake_at(due);
         }
         for address in self.doors.at.keys().cloned().collect::<Vec<_>>() {
-            if self.desk.sessions.get(&address).is_some_and(|s| s.key.is_some()) {
+            let mine = due <= ctx.now || address == OWN_MAILBOX;
+            if mine && self.desk.sessions.get(&address).is_some_and(|s| s.key.is_some()) {
                 self.write_door(&address, ctx);
             }
         }
@@ -155,7 +156,12 @@ impl<M: Mls> Group<M> {
             .iter()
             .map(|(id, i)| (*id, i.join_pk, i.door_pk, self.invite_status(i, ctx.now)))
             .collect();
+        let realised = self.dag.policy(&self.log, &tip).invites;
         for (invite, join_pk, door_pk, status) in invites {
+            if !realised.contains_key(&invite) {
+                // The tip's door does not know it yet: its author is about to commit.
+                continue;
+            }
             let Some(at) = self.doors.at.get(address) else { return };
             let node = if status == InviteStatus::Open { tip } else { NodeId([0; 32]) };
             let what = What::Wrapper(invite, node, status);

@@ -85,6 +85,8 @@ pub(crate) struct Links {
     lookups: BTreeMap<[u8; 32], (NodeId, u64)>,
     next_lookup: Timestamp,
     next_publish: Timestamp,
+    /// The own address changed since the card was last written.
+    moved: bool,
     turn: usize,
     /// Own envelopes that were said again, and at which node last.
     pub(crate) resent: BTreeMap<EnvelopeId, NodeId>,
@@ -139,6 +141,7 @@ impl<M: Mls> Group<M> {
         let first = at.own.is_none();
         at.own = Some((peer, addresses));
         self.links.next_publish = ctx.now;
+        self.links.moved = true;
         if first {
             self.links.next_lookup = ctx.now;
             for card in self.links.cards.values().cloned().collect::<Vec<_>>() {
@@ -177,9 +180,9 @@ impl<M: Mls> Group<M> {
             return;
         }
         if self.links.next_publish <= ctx.now && self.publish_card(ctx) {
-            let settled = ctx.now.0 % 60_000 > 50_000;
-            let next_minute = 60_000 - ctx.now.0 % 60_000;
-            let wait = if settled || self.links.turn > 0 { PUBLISH_EVERY_MS } else { next_minute };
+            // A record of the same minute may lie there from an earlier start: its seq is refused until the next one.
+            let next_minute = 60_500 - ctx.now.0 % 60_000;
+            let wait = if std::mem::take(&mut self.links.moved) { next_minute } else { PUBLISH_EVERY_MS };
             self.links.next_publish = ctx.now.plus_ms(wait);
         }
         if self.links.next_lookup <= ctx.now {

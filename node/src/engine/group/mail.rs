@@ -134,9 +134,11 @@ impl<M: Mls> Group<M> {
         if !self.takes_mail(address) {
             return;
         }
+        // A member's own mailbox takes what decides the roster, nothing else.
+        let relay = self.is_relay(address);
         let room = PUTS_UNDER_WAY.saturating_sub(self.outbox.under_way(address));
         for (number, part) in self.outbox.wanting(address, room) {
-            let Some(item) = self.outbox.get(number) else { continue };
+            let Some(item) = self.outbox.get(number).filter(|i| i.control || relay) else { continue };
             let day = (!item.control).then_some(item.day);
             let (Some(queue), Some(bytes)) = (self.desk.queue_for(address, &item.network, day), item.parts.get(part))
             else {

@@ -46,7 +46,7 @@ impl<M: Mls> Group<M> {
     /// Says something. On disk with this call's effects; delivery is the outbox's.
     pub(crate) fn say(&mut self, content: &Content, ctx: &mut Ctx<'_, M>) -> Result<MessageId, Refusal> {
         self.must_be_joined()?;
-        if self.view.role_of(&self.me()).is_none_or(|r| r == Role::Reader) {
+        if self.view.role_of(&self.me()) == Some(Role::Reader) {
             return Err(Refusal::new(Kind::NotPermitted, "readers read: ask a facilitator for another role"));
         }
         if self.outbox.is_full() {
@@ -77,17 +77,18 @@ impl<M: Mls> Group<M> {
         Ok(message)
     }
 
-    /// The node to send at: the tip, if its secrets are held; else the last on the way to it.
+    /// The node to send at: the tip, if its secrets are held; else the last on the way to it; else, for a member whose
+    /// join lost a fork, its own node, which the others can read as well.
     fn sending_node(&self) -> Option<NodeId> {
         let mut at = Some(self.dag.tip);
-        while let Some(node) = at {
-            let entry = self.dag.entry(&node)?;
+        while let Some(entry) = at.and_then(|node| self.dag.entry(&node)) {
             if entry.state.as_ref().is_some_and(MlsNode::has_secrets) {
-                return Some(node);
+                return at;
             }
             at = entry.parent;
         }
-        None
+        let held = self.dag.nodes.iter().filter(|(_, e)| e.state.as_ref().is_some_and(MlsNode::has_secrets));
+        held.max_by_key(|(node, e)| (e.depth, **node)).map(|(node, _)| *node)
     }
 
     /// Encrypts an envelope at a node and hands it to everybody.

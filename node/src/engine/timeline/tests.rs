@@ -36,7 +36,7 @@ fn every_arrival_order_gives_one_display_order() {
     let mut orders = BTreeSet::new();
     for rotation in 0..5 {
         for reversed in [false, true] {
-            let mut arrival: Vec<_> = all.iter().cloned().collect();
+            let mut arrival: Vec<_> = all.to_vec();
             arrival.rotate_left(rotation);
             if reversed {
                 arrival.reverse();
