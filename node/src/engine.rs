@@ -362,7 +362,12 @@ impl<M: Mls> Engine<M> {
             let result = match waiting {
                 Waiting::Door { group, invite, link } => {
                     let held = self.groups.get(group).is_some_and(|g| g.doors.held.contains(invite));
-                    (held || late)
+                    // Without relays the link works as soon as the door stands at home.
+                    let home = self
+                        .groups
+                        .get(group)
+                        .is_some_and(|g| g.relays().is_empty() && g.doors.at_home.contains(invite));
+                    (held || home || late)
                         .then(|| Ok(Answer::Invite { invite: *invite, link: Secret::new(link.clone()), held }))
                 }
                 Waiting::Stored { group } => {
@@ -448,16 +453,10 @@ impl<M: Mls> Engine<M> {
             }
             Command::GroupLeave { group } => on!(group, |g, ctx| g.leave(ctx)),
             Command::InviteCreate { group, uses, expires_in_s, role } => {
-                let made = self.with(&group, now, fx, |g, ctx| {
-                    let made = g.invite(uses, expires_in_s, role, ctx);
-                    made.map(|(invite, link)| (invite, link, g.relays().is_empty()))
-                });
+                let made = self.with(&group, now, fx, |g, ctx| g.invite(uses, expires_in_s, role, ctx));
                 match made.unwrap_or(Err(NO_GROUP)) {
                     Err(refusal) => Some(Err(refusal)),
-                    Ok((invite, link, true)) => {
-                        Some(Ok(Answer::Invite { invite, link: Secret::new(link), held: false }))
-                    }
-                    Ok((invite, link, false)) => {
+                    Ok((invite, link)) => {
                         self.waiting.insert(id, (Waiting::Door { group, invite, link }, now.plus_ms(HELD_MS)));
                         None
                     }

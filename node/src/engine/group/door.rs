@@ -76,6 +76,8 @@ pub(crate) struct Doors {
     at: BTreeMap<String, AtMailbox>,
     /// When the tip last moved, and which it is.
     touched: Option<(NodeId, Timestamp)>,
+    /// Invites whose door stands at this process's own mailbox.
+    pub(crate) at_home: BTreeSet<OpId>,
     /// Invites whose door is known to stand at some relay.
     pub(crate) held: BTreeSet<OpId>,
 }
@@ -277,8 +279,11 @@ impl<M: Mls> Group<M> {
                     }
                 }
                 let stands = at.wrappers.iter().filter(|(_, (n, s))| Some(*n) == at.node && *s == InviteStatus::Open);
+                let stands: Vec<_> = stands.map(|(i, _)| *i).collect();
                 if relay {
-                    self.doors.held.extend(stands.map(|(i, _)| *i));
+                    self.doors.held.extend(stands);
+                } else if address == OWN_MAILBOX {
+                    self.doors.at_home.extend(stands);
                 }
             }
             Ok(Answer::Refused(Refused::Version | Refused::Signature)) => {
