@@ -129,7 +129,7 @@ impl<M: Mls> Group<M> {
             .iter()
             .filter(|(id, k)| {
                 let reached = self.outbox.delivered.get(id).map(|d| &d.reached);
-                let missed = reached.is_some_and(|r| everybody.iter().any(|p| !r.contains(p)));
+                let missed = reached.is_none_or(|r| everybody.iter().any(|p| !r.contains(p)));
                 k.device == device && missed && !self.dag.descends(&self.dag.tip, &self.sent_at_node(id, k))
             })
             .filter_map(|(id, k)| Some((*id, k.signed.clone()?)))
@@ -168,6 +168,11 @@ impl<M: Mls> Group<M> {
             AppMessage::Envelope(signed) => self.take_envelope(signed, &opened.sender, ctx),
             AppMessage::Ack(ids) => self.take_ack(&ids, opened.sender.persona, ctx),
         }
+    }
+
+    /// Whether an envelope is this persona's own.
+    fn is_own(&self, id: &EnvelopeId) -> bool {
+        self.timeline.get(id).is_some_and(|k| k.persona == self.me())
     }
 
     fn heard_of(&mut self, persona: PersonaId) {
@@ -318,7 +323,10 @@ impl<M: Mls> Group<M> {
             return;
         }
         for id in ids {
-            let Some(delivered) = self.outbox.delivered.get_mut(id) else { continue };
+            if !self.is_own(id) {
+                continue;
+            }
+            let delivered = self.outbox.delivered.entry(*id).or_default();
             if let Err(at) = delivered.reached.binary_search(&from) {
                 delivered.reached.insert(at, from);
                 self.delivery_changed(*id, ctx);
@@ -327,7 +335,7 @@ impl<M: Mls> Group<M> {
     }
 
     pub(super) fn mark_held(&mut self, id: EnvelopeId, relay: &str, ctx: &mut Ctx<'_, M>) {
-        let Some(delivered) = self.outbox.delivered.get_mut(&id) else { return };
+        let delivered = self.outbox.delivered.entry(id).or_default();
         if !delivered.relays.iter().any(|r| r == relay) {
             delivered.relays.push(relay.to_owned());
             self.delivery_changed(id, ctx);
@@ -347,9 +355,12 @@ impl<M: Mls> Group<M> {
     /// Where an own message is: state, relays, members reached, members in all.
     pub(crate) fn delivery(&self, id: &EnvelopeId) -> (Delivery, usize, usize, usize) {
         let others = self.others();
-        let Some(delivered) = self.outbox.delivered.get(id) else {
+        if !self.is_own(id) {
             return (Delivery::Reached, 0, others.len(), others.len());
-        };
+        }
+        // Nothing was heard of it yet, in this run or an earlier one.
+        let nothing = Delivered::default();
+        let delivered = self.outbox.delivered.get(id).unwrap_or(&nothing);
         let relays = delivered.relays.len();
         let reached = delivered.reached.iter().filter(|p| others.contains(p)).count();
         let enough = self.relays().len().clamp(1, 2);
