@@ -182,7 +182,10 @@ impl<M: Mls> Group<M> {
         if self.links.next_publish <= ctx.now && self.publish_card(ctx) {
             // A record of the same minute may lie there from an earlier start: its seq is refused until the next one.
             let next_minute = 60_500 - ctx.now.0 % 60_000;
-            let wait = if std::mem::take(&mut self.links.moved) { next_minute } else { PUBLISH_EVERY_MS };
+            // And while somebody is still looked for, the DHT may not have had a peer to keep the last one.
+            let alone = self.links.members() < self.others().len();
+            let again = std::mem::take(&mut self.links.moved) || alone;
+            let wait = if again { next_minute } else { PUBLISH_EVERY_MS };
             self.links.next_publish = ctx.now.plus_ms(wait);
         }
         if self.links.next_lookup <= ctx.now {
