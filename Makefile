@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 .DEFAULT_GOAL := help
-.PHONY: dht help run demo test bench figures screenshots soak fmt lint floors
+.PHONY: dht help run demo test bench figures model screenshots soak fmt lint floors
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -32,6 +32,9 @@ screenshots: ## draw the pictures of docs/screenshots anew
 soak: ## the long runs: many more kills and seeds than CI
 	@scripts/system.sh test
 	HEARTH_ROUNDS=2000 HEARTH_SIM_SEEDS=50000 $(CARGO) test --release --locked -p hearth-integration-tests -- --nocapture
+
+model: ## the signing rule, model-checked in larger worlds than `make test` looks at
+	$(CARGO) test --release --locked -p hearth-crypto --test signing -- --include-ignored --nocapture --test-threads 1
 
 dht: ## the DHT test that is not yet reliable
 	$(CARGO) test --release --locked -p hearth-integration-tests --test norelay -- --ignored

@@ -16,7 +16,7 @@ use std::{
 use hearth_protocol::id::{FrameId, NodeId, OpId, PersonaId};
 
 pub use certificate::Conflict;
-pub use signing::may_sign;
+pub use signing::{may_sign, to_sign};
 
 use dag::Dag;
 
@@ -72,7 +72,8 @@ pub struct NodeInfo {
 pub enum Revoked {
     /// Membership, by others.
     Membership,
-    /// Membership, by the member's own Leave: a removal to realise, nothing against its author's commits.
+    /// Membership, by the member's own Leave: a removal to realise, nothing against its author's commits. It counts as
+    /// its author's last signature, of its `at_node`.
     Left,
     /// The facilitator's role.
     Role,
@@ -108,8 +109,6 @@ pub struct SelectionInput {
     pub signatures: BTreeSet<(NodeId, PersonaId)>,
     /// Verified Nacks.
     pub nacks: BTreeSet<(FrameId, PersonaId)>,
-    /// Facilitators who signed their own Leave.
-    pub leavers: BTreeSet<PersonaId>,
 }
 
 impl SelectionInput {
@@ -124,7 +123,6 @@ impl SelectionInput {
             revocations: BTreeSet::new(),
             signatures: BTreeSet::new(),
             nacks: BTreeSet::new(),
-            leavers: BTreeSet::new(),
         }
     }
 
@@ -165,23 +163,16 @@ pub fn select(input: &SelectionInput) -> Selection {
     let certificates = certificate::find(&dag);
     let (void, refuted) = void_nodes(&dag, &certificates.certified);
     let mut path = vec![input.base];
-    let mut known = input.settled.clone();
-    let mut realised = BTreeSet::new();
-    let mut n = input.base;
+    let mut fork = Fork::at_base(&dag);
     loop {
-        known.insert(n);
-        if let Some(info) = input.nodes.get(&n) {
-            realised.extend(info.realises.iter().copied());
-        }
-        let at = Fork { dag: &dag, parent: n, known: &known, realised: &realised };
-        let children = dag.children(&n).filter(|(id, _)| !void.contains(id));
-        let least = children.min_by_key(|(id, child)| (!certificates.certified.contains(id), at.key(id, child)));
+        let children = dag.children(&fork.parent).filter(|(id, _)| !void.contains(id));
+        let least = children.min_by_key(|(id, child)| (!certificates.certified.contains(id), fork.key(id, child)));
         let Some((next, _)) = least else { break };
         path.push(*next);
-        n = *next;
+        fork.descend(*next);
     }
     Selection {
-        tip: n,
+        tip: fork.parent,
         path,
         last_certified: certificates.last,
         certified: certificates.certified,
@@ -202,12 +193,27 @@ struct Fork<'a> {
     dag: &'a Dag<'a>,
     parent: NodeId,
     /// The parent and its ancestors.
-    known: &'a BTreeSet<NodeId>,
+    known: BTreeSet<NodeId>,
     /// What these realise.
-    realised: &'a BTreeSet<OpId>,
+    realised: BTreeSet<OpId>,
 }
 
-impl Fork<'_> {
+impl<'a> Fork<'a> {
+    fn at_base(dag: &'a Dag<'a>) -> Self {
+        let base = dag.input.base;
+        let mut fork = Self { dag, parent: base, known: dag.input.settled.clone(), realised: BTreeSet::new() };
+        fork.descend(base);
+        fork
+    }
+
+    fn descend(&mut self, to: NodeId) {
+        self.parent = to;
+        self.known.insert(to);
+        if let Some(info) = self.dag.input.nodes.get(&to) {
+            self.realised.extend(info.realises.iter().copied());
+        }
+    }
+
     fn key(&self, id: &NodeId, child: &NodeInfo) -> (bool, usize, Reverse<usize>, BareKey) {
         let facilitators = &self.dag.policy(&self.parent).facilitators;
         let signers: BTreeSet<_> = self.dag.signers(id).filter(|s| facilitators.contains(s)).collect();
@@ -228,7 +234,7 @@ impl Fork<'_> {
             };
             takes
                 && r.subject == child.author
-                && r.ops.is_disjoint(self.realised)
+                && r.ops.is_disjoint(&self.realised)
                 && !r.at_nodes.iter().any(|at| self.dag.is_at_or_below(at, id))
         })
     }
@@ -237,7 +243,7 @@ impl Fork<'_> {
     fn unrealised(&self, child: &NodeInfo) -> usize {
         let undone = |r: &&Revocation| {
             r.kind != Revoked::Role
-                && r.ops.is_disjoint(self.realised)
+                && r.ops.is_disjoint(&self.realised)
                 && r.ops.is_disjoint(&child.realises)
                 && r.at_nodes.iter().all(|at| self.known.contains(at))
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_protocol::id::{NodeId, PersonaId};
 
-use super::{NodeInfo, NodePolicy, SelectionInput};
+use super::{NodeInfo, NodePolicy, Revocation, Revoked, SelectionInput};
 
 pub(crate) struct Dag<'a> {
     pub(crate) input: &'a SelectionInput,
@@ -36,8 +36,8 @@ impl<'a> Dag<'a> {
         }
         let mut dag = Self { input, children, reachable, signers: BTreeMap::new(), builders: BTreeMap::new() };
         let mut signers = BTreeMap::new();
-        for (node, signer) in &input.signatures {
-            dag.mark_upwards(&mut signers, *node, *signer);
+        for (node, signer) in input.signatures.iter().copied().chain(last_words(input)) {
+            dag.mark_upwards(&mut signers, node, signer);
         }
         let mut builders = BTreeMap::new();
         for (_, info) in dag.nodes() {
@@ -81,6 +81,24 @@ impl<'a> Dag<'a> {
         self.signers.get(id).is_some_and(|s| s.contains(who))
     }
 
+    /// What somebody signed, its Leave included.
+    pub(crate) fn signed_by(&self, who: &PersonaId) -> impl Iterator<Item = NodeId> {
+        let all = self.input.signatures.iter().copied().chain(last_words(self.input));
+        all.filter(move |(_, signer)| signer == who).map(|(node, _)| node)
+    }
+
+    pub(crate) fn anybody_left(&self) -> bool {
+        self.input.revocations.iter().any(|r| r.kind == Revoked::Left)
+    }
+
+    /// Leaves that no node of this path from the base realises.
+    pub(crate) fn open_leaves(&self, path: &[NodeId]) -> impl Iterator<Item = &'a Revocation> {
+        let realised: BTreeSet<_> =
+            path.iter().filter_map(|id| self.input.nodes.get(id)).flat_map(|info| &info.realises).collect();
+        let left = self.input.revocations.iter().filter(|r| r.kind == Revoked::Left);
+        left.filter(move |r| !r.ops.iter().any(|op| realised.contains(op)))
+    }
+
     pub(crate) fn built_on(&self, id: &NodeId, who: &PersonaId) -> bool {
         self.builders.get(id).is_some_and(|b| b.contains(who))
     }
@@ -114,4 +132,10 @@ impl<'a> Dag<'a> {
         }
         false
     }
+}
+
+/// A Leave counts as its author's last signature.
+fn last_words(input: &SelectionInput) -> impl Iterator<Item = (NodeId, PersonaId)> {
+    let left = input.revocations.iter().filter(|r| r.kind == Revoked::Left);
+    left.flat_map(|r| r.at_nodes.iter().map(|at| (*at, r.subject)))
 }

@@ -28,6 +28,67 @@ fn what_is_certified_may_be_followed_but_never_left() {
     assert!(!may_sign(&draw.input, &person(1), &node(1)));
 }
 
+/// Who decides about node 2 and 3 is known only once node 1 is final: person 4, a facilitator from node 1 on, would leave
+/// node 3 by the four facilitators of the base, and make two certificates by the five of node 1.
+#[test]
+fn no_branch_is_left_at_a_fork_that_is_not_final() {
+    let draw = Drawing::new(4, 0).by(1, 0, 0).by(2, 1, 0).by(3, 1, 1).change(1, |i| i.policy = policy(5, 0));
+    let draw = draw.signed(3, &[4]).signed(2, &[0, 1]);
+    assert!(select(&draw.input).certified.is_empty(), "two of four are no quorum");
+    assert!(!may_sign(&draw.input, &person(4), &node(2)));
+    assert_eq!(to_sign(&draw.input, &person(4), |_| true), None);
+    // Two more below node 1 make it final; of five, three decide, and node 3 has them.
+    assert_eq!(select(&draw.signed(3, &[2, 3]).input).last_certified, node(3));
+}
+
+/// The tip has the most signatures, and everybody who could add one may not.
+#[test]
+fn a_branch_that_is_lost_is_left_although_it_is_the_tip() {
+    let draw = Drawing::new(4, 0).by(1, 0, 0).by(2, 0, 1).by(3, 0, 2);
+    let mut draw = draw.signed(3, &[0, 1]).signed(2, &[2]).signed(1, &[3]);
+    assert_eq!(draw.tip(), 3);
+    assert!(!may_sign(&draw.input, &person(2), &node(3)) && !may_sign(&draw.input, &person(3), &node(3)));
+    assert_eq!(to_sign(&draw.input, &person(2), |_| true), None);
+    for who in [0, 1] {
+        let next = to_sign(&draw.input, &person(who), |_| true).unwrap();
+        draw.input.signatures.insert((next, person(who)));
+    }
+    let selection = select(&draw.input);
+    assert_eq!((selection.certified.len(), selection.tip), (1, selection.last_certified));
+}
+
+#[test]
+fn one_signs_the_deepest_node_that_it_holds() {
+    let draw = Drawing::new(3, 0).by(1, 0, 0).by(2, 1, 0).by(3, 2, 0).by(4, 0, 1);
+    assert_eq!(to_sign(&draw.input, &person(0), |_| true), Some(node(3)));
+    assert_eq!(to_sign(&draw.input, &person(0), |id| *id != node(3)), Some(node(2)));
+    assert_eq!(to_sign(&draw.input, &person(0), |id| *id != node(1)), None);
+    let signed = draw.signed(2, &[0]);
+    assert_eq!(to_sign(&signed.input, &person(0), |id| *id != node(3)), None);
+    // Who signed elsewhere stays there while it can still win.
+    assert_eq!(to_sign(&signed.signed(4, &[2]).input, &person(2), |_| true), None);
+}
+
+#[test]
+fn who_left_signs_no_more_and_strands_nobody() {
+    let draw = Drawing::new(2, 0).by(1, 0, 0).by(2, 0, 1).by(3, 1, 0).signed(1, &[0]).revoked(50, 1, Revoked::Left, 2);
+    assert!(!may_sign(&draw.input, &person(1), &node(1)));
+    assert_eq!(to_sign(&draw.input, &person(1), |_| true), None);
+    // Person 1 left on node 2, which person 0's signature of node 1 makes lost: person 0 decides alone.
+    assert_eq!(select(&draw.input).last_certified, node(1));
+    assert_eq!(to_sign(&draw.input, &person(0), |_| true), Some(node(3)));
+}
+
+/// Persons 1 and 2 follow the rule; person 0 made both certificates by signing nodes 2 and 3, and is shown with them.
+#[test]
+fn an_equivocator_outside_both_certificates_is_shown_too() {
+    let draw = Drawing::new(3, 0).by(1, 0, 0).by(2, 0, 1).by(3, 0, 2);
+    let draw = draw.signed(2, &[0]).signed(3, &[0, 1, 2]).signed(1, &[1, 2]);
+    let conflicts = select(&draw.input).conflicts;
+    assert_eq!(conflicts[0].certified, [node(1), node(3)].into());
+    assert_eq!(conflicts[0].signers, [person(0), person(1), person(2)].into());
+}
+
 fn certified_children(drawing: &Drawing) -> usize {
     let selection = select(&drawing.input);
     selection.conflicts.first().map_or(usize::from(!selection.certified.is_empty()), |c| c.certified.len())

@@ -59,7 +59,8 @@ fn hand_made_dags_have_their_expected_tips() {
             { new().node(1, 0, 0, Update).node(2, 0, 1, Update).revoked(9, 0, Revoked::Role, 0) },
             1,
         ),
-        ("the author's own leave does not count against it", fork().revoked(9, 0, Revoked::Left, 2), 1),
+        ("the author's own leave does not count against it", fork().revoked(9, 0, Revoked::Left, 0), 1),
+        ("a leave is a signature where it was said", fork().revoked(9, 2, Revoked::Left, 2), 2),
         ("a known removal that is realised wins", fork().removed(9, 100, 0).realising(2, 9), 2),
         ("one known on the other side only does not count", fork().removed(9, 100, 2).realising(2, 9), 1),
         (
@@ -136,12 +137,38 @@ fn of_two_facilitators_one_needs_more_than_half_of_the_other_members() {
 
 #[test]
 fn leavers_are_not_counted_among_the_facilitators() {
-    let mut four = Drawing::new(4, 0).by(1, 0, 0).signed(1, &[0, 1]);
+    let four = Drawing::new(4, 0).by(1, 0, 0).by(2, 1, 0).signed(2, &[0, 1]);
+    let left = |draw: &Drawing, who, at| draw.clone().revoked(50 + who, who, Revoked::Left, at);
     assert!(select(&four.input).certified.is_empty());
-    four.input.leavers = [person(3)].into();
-    assert_eq!(select(&four.input).last_certified, node(1));
-    four.input.leavers = [person(0), person(1), person(2), person(3)].into();
-    assert!(select(&four.input).certified.is_empty());
+    assert_eq!(select(&left(&four, 3, 0).input).last_certified, node(2));
+    let all = [0, 1, 2, 3].iter().fold(four, |draw, who| left(&draw, *who, 0));
+    assert!(select(&all.input).certified.is_empty());
+}
+
+#[test]
+fn a_leave_is_a_last_signature_where_it_was_said() {
+    let four = Drawing::new(4, 0).by(1, 0, 0).by(2, 1, 0).signed(1, &[0, 1]).signed(2, &[0]);
+    let left = four.revoked(53, 3, Revoked::Left, 1);
+    // Three of four signed node 1; below it three decide, and two of them have to sign.
+    assert_eq!(select(&left.input).last_certified, node(1));
+    assert_eq!(select(&left.signed(2, &[1]).input).last_certified, node(2));
+}
+
+#[test]
+fn what_leavers_signed_stays_final() {
+    let five = Drawing::new(5, 0).by(1, 0, 0).by(2, 0, 1).signed(2, &[2, 3, 4]);
+    assert_eq!(select(&five.input).last_certified, node(2));
+    let left = five.revoked(53, 3, Revoked::Left, 2).revoked(54, 4, Revoked::Left, 2).signed(1, &[0, 1]);
+    assert_eq!(select(&left.input).last_certified, node(2));
+}
+
+#[test]
+fn a_leave_that_is_realised_is_past() {
+    let draw = Drawing::new(4, 0).by(1, 0, 0).by(2, 1, 0).by(3, 2, 0).realising(2, 53).signed(3, &[0, 1]);
+    let left = draw.revoked(53, 3, Revoked::Left, 0);
+    // Whoever is a facilitator of node 2 although a Leave was realised there came back.
+    assert_eq!(select(&left.input).last_certified, node(2));
+    assert_eq!(select(&left.signed(3, &[3]).input).last_certified, node(3));
 }
 
 #[test]
