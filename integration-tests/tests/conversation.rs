@@ -125,6 +125,26 @@ fn events_tell_what_happens() -> Result<()> {
 }
 
 #[test]
+fn the_longest_messages_arrive_without_a_relay_and_so_does_what_follows() -> Result<()> {
+    let lab = Lab::new()?;
+    let mut ada = lab.member("ada", &[])?;
+    let mut ben = lab.member("ben", &[])?;
+    let group = ada.found("Long letters", "Ada")?;
+    let link = ada.invite(&group)?;
+    ben.join(&link, "Ben")?;
+    ada.roster(&group, &["Ada", "Ben"])?;
+    let letters: Vec<String> = (0..3).map(|i| format!("{i}{}", "é".repeat(32 * 1024 - 1))).collect();
+    let words: Vec<&str> = letters.iter().map(String::as_str).chain(["and good night"]).collect();
+    let said: Vec<_> = words.iter().map(|text| ada.say(&group, text)).collect::<Result<_>>()?;
+    ben.sees(&group, &words)?;
+    ada.delivered(&group, &said[3], |status| status["members_reached"] == 1)?;
+    // Of another's message a member knows that it is here, and nothing of the others.
+    let theirs = ben.call("message.status", json!({"group": group, "message": said[3].message}))?;
+    assert_eq!((&theirs["state"], &theirs["members_reached"]), (&json!("reached"), &json!(1)));
+    Ok(())
+}
+
+#[test]
 fn pages_replies_and_topics_hold() -> Result<()> {
     let lab = Lab::new()?;
     let mut ada = lab.member("ada", &[])?;

@@ -16,8 +16,10 @@ pub(super) type Gossip = Behaviour<IdentityTransform, MaxCountSubscriptionFilter
 
 /// Up to this many members everybody publishes straight to everybody.
 const SMALL_GROUP: usize = 16;
-/// A large frame and gossipsub's own header.
-const TRANSMIT_MAX: usize = 20 * 1024;
+/// More than a large frame with gossipsub's own header: libp2p-gossipsub 0.50 holds everything that has been read and
+/// not yet decoded, up to one message and 8 KiB of the next ones, against this limit, and a burst of large frames over
+/// it would end the peer's stream for good.
+const TRANSMIT_MAX: usize = 64 * 1024;
 /// Topics one peer may follow. A member follows two or three: yesterday's, today's, tomorrow's.
 const TOPICS_MAX: usize = 32;
 

@@ -356,7 +356,8 @@ impl<M: Mls> Group<M> {
     pub(crate) fn delivery(&self, id: &EnvelopeId) -> (Delivery, usize, usize, usize) {
         let others = self.others();
         if !self.is_own(id) {
-            return (Delivery::Reached, 0, others.len(), others.len());
+            // Of somebody else's message this member knows that it is here, and nothing more.
+            return (Delivery::Reached, 0, 1, others.len());
         }
         // Nothing was heard of it yet, in this run or an earlier one.
         let nothing = Delivered::default();
