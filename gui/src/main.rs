@@ -49,7 +49,9 @@ fn main() -> std::process::ExitCode {
     let args = Args::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // A log that cannot be written is lost, and that is all: saying so on the same full disk would panic.
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    logs.log_internal_errors(false).init();
     if !matches!(args.mode, Mode::Direct) {
         complain("this mode is not built yet: only --mode direct is");
         return NOT_BUILT.into();

@@ -119,6 +119,8 @@ fn start_logs() {
     let filter = std::env::var("HEARTH_LOG").ok().and_then(|text| text.parse().ok());
     let filter = filter.unwrap_or_else(|| tracing_subscriber::EnvFilter::new(LOGS));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false);
+    // A log that cannot be written is lost, and that is all: saying so on the same full disk would panic.
+    let logs = logs.log_internal_errors(false);
     // Fails only when logs are already on.
     let _already = logs.try_init();
 }
