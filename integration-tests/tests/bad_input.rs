@@ -222,8 +222,19 @@ fn names_and_numbers_beyond_their_limits_are_refused() -> Result<()> {
     assert!(["invalid", "too_large"].contains(&refused.as_str()), "{refused}");
     let refused = kind(&mut ada, "message.send", json!({"group": group, "text": ""}))?;
     assert_eq!(refused, "invalid");
-    ada.refusal("group.set", json!({"group": group, "relays": ["not an address"]}))?;
-    ada.refusal("relay.add", json!({"group": group, "address": "not an address"}))?;
+    let never = json!({"group": group, "text": "x", "expires_in_s": 0});
+    assert_eq!(kind(&mut ada, "message.send", never)?, "invalid");
+    let good = "/ip4/127.0.0.1/tcp/9/p2p/12D3KooWHpeEDXMX9av4V4gjJgJNseqV9XBPYrNMpVCDKQxMpVdF";
+    for bad in ["not an address", "/junk/p2p/x", "/ip4/127.0.0.1/tcp/9", "/ip4/127.0.0.1/tcp/99999/p2p/x", "/p2p/x"] {
+        assert_eq!(kind(&mut ada, "group.set", json!({"group": group, "relays": [bad]}))?, "invalid", "{bad}");
+        assert_eq!(kind(&mut ada, "relay.add", json!({"group": group, "address": bad}))?, "invalid", "{bad}");
+    }
+    assert_eq!(kind(&mut ada, "group.set", json!({"group": group, "relays": [good, good]}))?, "invalid");
+    assert_eq!(kind(&mut ada, "relay.remove", json!({"group": group, "address": good}))?, "not_found");
+    ada.call("relay.add", json!({"group": group, "address": good}))?;
+    assert_eq!(kind(&mut ada, "relay.add", json!({"group": group, "address": good}))?, "conflict");
+    ada.call("relay.remove", json!({"group": group, "address": good}))?;
+    assert_eq!(ada.call("relay.list", json!({"group": group}))?["relays"], json!([]));
     healthy(&mut ada)
 }
 

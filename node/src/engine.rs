@@ -54,9 +54,10 @@ use group::{
 use join::{Attempt, Entered, Next, Purpose, mls_group_id};
 use lane::{LaneCommand, LaneEvent};
 
-/// How long `invite.create` waits for a relay to hold the door, and `group.join` for one to hold the join.
+/// How long `invite.create` waits for a relay to hold the door.
 const HELD_MS: u64 = 10_000;
-const STORED_MS: u64 = 40_000;
+/// How long `group.join` waits in all, from its first step to a relay that holds the join.
+const STORED_MS: u64 = 43_000;
 /// Groups of one vault.
 const GROUPS: usize = 256;
 /// Addresses of the DHT that are remembered.
@@ -352,7 +353,7 @@ impl<M: Mls> Engine<M> {
             group.publish_control(Control::Commit(frame), network, ctx);
         });
         self.bootstrap(fx);
-        self.waiting.insert(attempt.command, (Waiting::Stored { group: id }, now.plus_ms(STORED_MS)));
+        self.waiting.insert(attempt.command, (Waiting::Stored { group: id }, attempt.since.plus_ms(STORED_MS)));
     }
 
     fn answer_waiting(&mut self, now: Timestamp, fx: &mut Effects) {
@@ -491,10 +492,8 @@ impl<M: Mls> Engine<M> {
                 Some(self.group(&group).and_then(|g| g.list(&page)))
             }
             Command::MessageStatus { group, message } => Some(self.group(&group).and_then(|g| g.status(&message))),
-            Command::RelayAdd { group, address } => on!(group, |g, ctx| g.change_relays(|r| r.push(address), ctx)),
-            Command::RelayRemove { group, address } => {
-                on!(group, |g, ctx| g.change_relays(|r| r.retain(|a| *a != address), ctx))
-            }
+            Command::RelayAdd { group, address } => on!(group, |g, ctx| g.add_relay(address, ctx)),
+            Command::RelayRemove { group, address } => on!(group, |g, ctx| g.remove_relay(&address, ctx)),
             Command::RelayList { group } => Some(self.group(&group).map(|g| Answer::Relays { relays: g.relay_rows() })),
             Command::NetworkSync { group } => {
                 let ids: Vec<_> = self.groups.keys().filter(|g| group.is_none_or(|w| w == **g)).copied().collect();
@@ -682,11 +681,29 @@ pub(crate) fn check_relays(relays: &[String]) -> Result<(), Refusal> {
     if relays.len() > limits::RELAYS_MAX {
         return Err(Refusal::new(Kind::TooLarge, "a group has at most three relays"));
     }
-    let whole = |a: &String| a.starts_with('/') && a.contains("/p2p/") && a.len() <= limits::ADDRESS_MAX;
-    if relays.iter().all(whole) {
+    if (1..relays.len()).any(|at| relays[..at].contains(&relays[at])) {
+        return Err(Refusal::new(Kind::Invalid, "a relay is named twice"));
+    }
+    if relays.iter().all(|a| a.len() <= limits::ADDRESS_MAX && is_relay_address(a)) {
         Ok(())
     } else {
-        Err(Refusal::new(Kind::Invalid, "a relay's address begins with / and ends with /p2p/ and its identity"))
+        Err(Refusal::new(
+            Kind::Invalid,
+            "a relay's address is /ip4/ADDRESS/tcp/PORT/p2p/IDENTITY, as the relay prints it",
+        ))
+    }
+}
+
+/// Host, port, identity: whether somebody answers there is seen when it is tried.
+fn is_relay_address(address: &str) -> bool {
+    let port = |text: &str| text.parse::<u16>().is_ok_and(|port| port != 0);
+    let parts: Vec<&str> = address.split('/').collect();
+    match parts.as_slice() {
+        ["", "ip4" | "ip6" | "dns" | "dns4" | "dns6", host, "tcp", number, "p2p", identity]
+        | ["", "ip4" | "ip6" | "dns" | "dns4" | "dns6", host, "udp", number, "quic-v1", "p2p", identity] => {
+            !host.is_empty() && port(number) && !identity.is_empty()
+        }
+        _ => false,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Notices: what happened by itself, as the program interface's `event` notifications.
 
 use hearth_protocol::id::{GroupId, MessageId, PersonaId};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Delivery, GroupState, MessageRow, RelayState};
 
@@ -42,11 +42,26 @@ pub enum Notice {
     #[serde(rename = "member.changed")]
     MemberChanged { group: GroupId, persona: PersonaId },
     #[serde(rename = "network.changed")]
-    NetworkChanged { group: Option<GroupId>, peers: usize, relays: Vec<(String, RelayState)> },
+    NetworkChanged {
+        group: Option<GroupId>,
+        peers: usize,
+        #[serde(serialize_with = "relay_rows")]
+        relays: Vec<(String, RelayState)>,
+    },
     #[serde(rename = "gap.found")]
     GapFound { group: GroupId, persona: PersonaId, missing: u64 },
     #[serde(rename = "fork.resolved")]
     ForkResolved { group: GroupId },
     #[serde(rename = "warning")]
     Warning { text: &'static str },
+}
+
+/// Relays as `status` lists them: an object for each.
+fn relay_rows<S: Serializer>(relays: &[(String, RelayState)], s: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Row<'a> {
+        address: &'a str,
+        state: RelayState,
+    }
+    s.collect_seq(relays.iter().map(|(address, state)| Row { address, state: *state }))
 }

@@ -32,8 +32,8 @@ use super::{
 };
 use crate::app::{Answer, CommandId, Join, Kind, Refusal, Utc};
 
-/// An attempt is given up after this long.
-pub(crate) const DEADLINE_MS: u64 = 40_000;
+/// An attempt is given up after this long; what is left of 45 s is for the join to be stored.
+pub(crate) const DEADLINE_MS: u64 = 35_000;
 /// When no mailbox at all is reachable, this is soon enough to say so.
 const UNREACHABLE_MS: u64 = 20_000;
 
@@ -59,7 +59,7 @@ pub(crate) struct Attempt {
     invite: InviteKeys,
     purpose: Purpose,
     pub(crate) command: CommandId,
-    since: Timestamp,
+    pub(crate) since: Timestamp,
     /// Mailboxes and, while up, their keys.
     pub(crate) mailboxes: BTreeMap<String, Option<[u8; 32]>>,
     asked: BTreeMap<Ticket, (String, Ask)>,

@@ -174,14 +174,23 @@ impl<M: Mls> Group<M> {
         Ok(Answer::Done {})
     }
 
-    pub(crate) fn change_relays(
-        &mut self,
-        change: impl FnOnce(&mut Vec<String>),
-        ctx: &mut Ctx<'_, M>,
-    ) -> Result<Answer> {
-        let mut relays = self.relays().to_vec();
-        change(&mut relays);
-        relays.dedup();
+    pub(crate) fn add_relay(&mut self, address: String, ctx: &mut Ctx<'_, M>) -> Result<Answer> {
+        if self.relays().contains(&address) {
+            return Err(Refusal::new(Kind::Conflict, "the group uses this relay already"));
+        }
+        let relays = self.relays().iter().cloned().chain([address]).collect();
+        self.set_relays(relays, ctx)
+    }
+
+    pub(crate) fn remove_relay(&mut self, address: &str, ctx: &mut Ctx<'_, M>) -> Result<Answer> {
+        if !self.is_relay(address) {
+            return Err(Refusal::new(Kind::NotFound, "the group does not use this relay"));
+        }
+        let relays = self.relays().iter().filter(|a| *a != address).cloned().collect();
+        self.set_relays(relays, ctx)
+    }
+
+    fn set_relays(&mut self, relays: Vec<String>, ctx: &mut Ctx<'_, M>) -> Result<Answer> {
         crate::engine::check_relays(&relays)?;
         let (charter, history_days, slow_mode_s, shield, successors) = (None, None, None, None, None);
         self.set_policy(
@@ -300,6 +309,12 @@ impl<M: Mls> Group<M> {
                 return Err(Refusal::new(Kind::TooLarge, "a content note holds at most 64 characters"));
             }
             content = content.note(&note);
+        }
+        if draft.expires_in_s == Some(0) {
+            return Err(Refusal::new(
+                Kind::Invalid,
+                "a message stays for a second at least: leave the expiry out, or say more",
+            ));
         }
         if let Some(seconds) = draft.expires_in_s {
             let end = (ctx.now.0 / 1000).saturating_add(u64::from(seconds));
