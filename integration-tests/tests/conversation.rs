@@ -165,6 +165,19 @@ fn pages_replies_and_topics_hold() -> Result<()> {
     assert_eq!(page(json!({"limit": 2, "newest": true}))?, ["note 5", "note 6"]);
     assert_eq!(page(json!({}))?.len(), 7);
 
+    // Groups page too, by their ids.
+    let mut groups: Vec<String> = vec![group.clone(), ada.found("Second", "Ada")?, ada.found("Third", "Ada")?];
+    groups.sort_unstable();
+    let mut page = |params: Value| -> Result<Vec<String>> {
+        let page = ada.call("group.list", params)?;
+        let rows = page["groups"].as_array().context("groups")?;
+        Ok(rows.iter().filter_map(|row| row["group"].as_str().map(str::to_owned)).collect())
+    };
+    assert_eq!(page(json!({}))?, groups);
+    assert_eq!(page(json!({"limit": 2}))?, groups[..2]);
+    assert_eq!(page(json!({"limit": 1, "after": groups[0]}))?, groups[1..2]);
+    assert_eq!(page(json!({"limit": 1, "before": groups[2]}))?, groups[1..2]);
+
     let params = json!({"group": group, "text": "an answer", "reply_to": said[2].message, "content_note": "loss"});
     let reply = ada.call("message.send", params)?;
     let rows = ada.messages(&group)?;

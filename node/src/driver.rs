@@ -496,6 +496,7 @@ fn is_read(command: &Command) -> bool {
         command,
         Command::Status {}
             | Command::GroupList {}
+            | Command::GroupPage { .. }
             | Command::GroupShow { .. }
             | Command::MessageList { .. }
             | Command::MessageStatus { .. }

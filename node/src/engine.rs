@@ -49,7 +49,7 @@ use ctx::Ctx;
 use dag::Dag;
 use group::{
     Group, Start,
-    ask::{Draft, Page},
+    ask::{Draft, Page, page_size},
 };
 use join::{Attempt, Entered, Next, Purpose, mls_group_id};
 use lane::{LaneCommand, LaneEvent};
@@ -447,6 +447,7 @@ impl<M: Mls> Engine<M> {
             Command::GroupList {} => {
                 Some(Ok(Answer::Groups { groups: self.groups.values().map(Group::row).collect() }))
             }
+            Command::GroupPage { limit, before, after } => Some(self.group_page(limit, before, after)),
             Command::GroupShow { group } => Some(self.group(&group).and_then(Group::show)),
             Command::GroupSet { group, charter, history_days, slow_mode_s, shield, relays } => {
                 let body = OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays, successors: None };
@@ -512,6 +513,28 @@ impl<M: Mls> Engine<M> {
                 Some(self.group(&group).map(|g| Answer::Draft { text: Secret::new(g.draft.clone()) }))
             }
         }
+    }
+
+    /// Groups by id; `before` and `after` are exclusive.
+    fn group_page(
+        &self,
+        limit: Option<u32>,
+        before: Option<GroupId>,
+        after: Option<GroupId>,
+    ) -> Result<Answer, Refusal> {
+        for named in before.iter().chain(&after) {
+            self.group(named)?;
+        }
+        let limit = page_size(limit);
+        let inside = |id: &GroupId| before.is_none_or(|b| *id < b) && after.is_none_or(|a| *id > a);
+        let rows = self.groups.iter().filter(|(id, _)| inside(id)).map(|(_, group)| group.row());
+        // A page before a group is counted from its end.
+        let mut groups: Vec<_> = match (before, after) {
+            (Some(_), None) => rows.rev().take(limit).collect(),
+            _ => rows.take(limit).collect(),
+        };
+        groups.sort_by_key(|row| row.group);
+        Ok(Answer::Groups { groups })
     }
 
     fn status(&self) -> Answer {

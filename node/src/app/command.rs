@@ -150,6 +150,16 @@ pub enum Command {
         persona: Option<PersonaChoice>,
     },
     #[serde(rename = "group.list")]
+    GroupPage {
+        #[serde(default)]
+        limit: Option<u32>,
+        #[serde(default)]
+        before: Option<GroupId>,
+        #[serde(default)]
+        after: Option<GroupId>,
+    },
+    /// Every group at once: the window's read model. Programs page.
+    #[serde(skip)]
     GroupList {},
     #[serde(rename = "group.show")]
     GroupShow { group: GroupId },

@@ -391,7 +391,7 @@ impl<M: Mls> Group<M> {
     }
 
     pub(crate) fn list(&self, page: &Page) -> Result<Answer> {
-        let limit = page.limit.map_or(PAGE, |l| usize::try_from(l).unwrap_or(PAGE_MAX)).min(PAGE_MAX);
+        let limit = page_size(page.limit);
         let place = |m: &Option<MessageId>| m.as_ref().map(|m| self.timeline.place_of(m).ok_or(NOT_HERE)).transpose();
         let (before, after) = (place(&page.before)?, place(&page.after)?);
         let rows = self.timeline.rows_between(after, before).filter_map(|m| self.message_row(&m));
@@ -432,6 +432,11 @@ impl<M: Mls> Group<M> {
         self.save_group(ctx);
         Ok(Answer::Done {})
     }
+}
+
+/// Rows of a page: what was asked, within bounds.
+pub(crate) fn page_size(limit: Option<u32>) -> usize {
+    limit.map_or(PAGE, |l| usize::try_from(l).unwrap_or(PAGE_MAX)).min(PAGE_MAX)
 }
 
 fn check_text(text: &str) -> Result<()> {
