@@ -18,7 +18,9 @@ demo: ## a relay and three members as real processes on this computer; ends by i
 test: ## everything CI checks
 	@scripts/test.sh
 
-bench: figures ## the same as figures
+bench: ## what a commit, a join and a message cost, beside bare OpenMLS and mls-rs
+	@scripts/system.sh build
+	nice -n 10 $(CARGO) bench --profile release --locked -p hearth-integration-tests --bench mls
 
 figures: ## measure on this computer, print the table of docs/figures.md
 	@scripts/system.sh build
