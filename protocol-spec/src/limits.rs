@@ -76,6 +76,10 @@ pub const BOOTSTRAP_MAX: usize = 4;
 pub const SUCCESSORS_MAX: usize = 8;
 /// Devices that a Remove names.
 pub const LAST_SEEN_MAX: usize = 16;
+/// Devices of one persona with a leaf at one time.
+pub const DEVICES_MAX: usize = 16;
+/// Devices of one persona that were revoked or evicted.
+pub const DEVICES_GONE_MAX: usize = 256;
 /// Uses of an invite.
 pub const INVITE_USES_MAX: u32 = 1_000;
 /// Members of a group.

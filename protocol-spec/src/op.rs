@@ -218,9 +218,59 @@ pub enum OpBody {
         #[n(5)]
         successors: Option<Vec<PersonaId>>,
     },
+    /// The author takes another device of its own in.
+    #[n(10)]
+    DeviceAdd {
+        /// The new leaf's key.
+        #[n(0)]
+        device: DeviceId,
+        /// MLS KeyPackage of that device and the author's persona.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        key_package: Vec<u8>,
+    },
+    /// The author takes one of its devices out, for good.
+    #[n(11)]
+    DeviceRevoke {
+        /// The device, and its last envelope: later ones are never re-shared. `seq` 0 and a zero hash: none.
+        #[n(0)]
+        last: LastSeen,
+    },
+    /// Takes a leaf out that was silent too long. Its persona stays a member, and comes back with a new one.
+    #[n(12)]
+    Evict {
+        /// Whose.
+        #[n(0)]
+        subject: PersonaId,
+        /// The leaf's key.
+        #[n(1)]
+        device: DeviceId,
+    },
+    /// Names new facilitators where the old ones are silent: a word of more than half of the certified roster.
+    #[n(13)]
+    Recover {
+        /// The last certified node: its roster decides.
+        #[n(0)]
+        base: NodeId,
+        /// Who the facilitators are from then on, strictly ascending, 1 to [`limits::SUCCESSORS_MAX`].
+        #[n(1)]
+        facilitators: Vec<PersonaId>,
+    },
+    /// Opens a fresh MLS group for the same roster.
+    #[n(14)]
+    Restart {
+        /// One more than the generation in force.
+        #[n(0)]
+        generation: u32,
+        /// MLS ciphersuite code point of the fresh group.
+        #[n(1)]
+        suite: u16,
+        /// The node that the fresh group's first node follows.
+        #[n(2)]
+        at_node: NodeId,
+    },
 }
 
-/// One device's last envelope as a Remove saw it.
+/// One device's last envelope as the author of a Remove or DeviceRevoke saw it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LastSeen {
     /// The device.
@@ -335,6 +385,17 @@ fn body_within_limits(body: &OpBody) -> bool {
                 && relays.as_deref().is_none_or(relays_ok)
                 && successors.as_ref().is_none_or(|s| s.len() <= limits::SUCCESSORS_MAX)
         }
-        OpBody::InviteRevoke { .. } | OpBody::RejoinRequest { .. } | OpBody::Leave | OpBody::SetRole { .. } => true,
+        OpBody::DeviceRevoke { last } => last.seq > 0 || last.hash == [0; 32],
+        OpBody::Recover { facilitators, .. } => {
+            let sized = (1..=limits::SUCCESSORS_MAX).contains(&facilitators.len());
+            sized && facilitators.windows(2).all(|pair| matches!(pair, [a, b] if a < b))
+        }
+        OpBody::Restart { generation, .. } => *generation > 0,
+        OpBody::InviteRevoke { .. }
+        | OpBody::RejoinRequest { .. }
+        | OpBody::Leave
+        | OpBody::SetRole { .. }
+        | OpBody::DeviceAdd { .. }
+        | OpBody::Evict { .. } => true,
     }
 }

@@ -10,7 +10,7 @@ use hearth_protocol::{
     id::*,
     limits::*,
     mailbox::{Answer, Blob, Frame, Greeting, Request},
-    op::{JoinMode, OpBody, OpContent, Role, SignedOp},
+    op::{JoinMode, LastSeen, OpBody, OpContent, Role, SignedOp},
     packet::{Packet, SharedEnvelopes},
     sync::{SyncMessage, SyncSet},
     time::{Day, Minute},
@@ -200,7 +200,20 @@ fn ops_are_bounded_field_by_field() {
         op(OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays, successors })
     };
     let remove = |reason: String| op(OpBody::Remove { subject: PersonaId([6; 32]), reason, last: vec![] });
+    let recover = |named: &[u8]| {
+        let facilitators = named.iter().map(|n| PersonaId([*n; 32])).collect();
+        op(OpBody::Recover { base: NodeId([6; 32]), facilitators })
+    };
+    let revoke = |seq, hash| op(OpBody::DeviceRevoke { last: LastSeen { device: DeviceId([6; 32]), seq, hash } });
+    let restart = |generation| op(OpBody::Restart { generation, suite: 3, at_node: NodeId([6; 32]) });
+    let many: Vec<u8> = (0..=SUCCESSORS_MAX as u8).collect();
     for good in [
+        recover(&many[1..]),
+        recover(&[1]),
+        revoke(0, [0; 32]),
+        revoke(1, [1; 32]),
+        restart(1),
+        restart(u32::MAX),
         add("Mara", Role::Member),
         add(&"a".repeat(NAME_CHARS_MAX), Role::Reader),
         invite(1, Role::Member),
@@ -213,6 +226,12 @@ fn ops_are_bounded_field_by_field() {
         assert_eq!(open(&good), Ok(()));
     }
     for bad in [
+        recover(&many),
+        recover(&[]),
+        recover(&[2, 1]),
+        recover(&[1, 1]),
+        revoke(0, [1; 32]),
+        restart(0),
         add("", Role::Member),
         add(&"a".repeat(NAME_CHARS_MAX + 1), Role::Member),
         add(&"𝔸".repeat(NAME_CHARS_MAX + 1), Role::Member),

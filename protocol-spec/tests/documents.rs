@@ -92,6 +92,8 @@ fn the_limits_are_the_codes() {
         BOOTSTRAP_MAX,
         SUCCESSORS_MAX,
         LAST_SEEN_MAX,
+        DEVICES_MAX,
+        DEVICES_GONE_MAX,
         INVITE_USES_MAX,
         MEMBERS_MAX,
         CARD_BYTES,

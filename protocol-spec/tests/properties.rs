@@ -137,6 +137,29 @@ fn later_body() -> impl Strategy<Value = OpBody> {
         Just(OpBody::Leave),
         (persona(), role()).prop_map(|(subject, role)| OpBody::SetRole { subject, role }),
         set_policy(),
+        about_devices(),
+        recovery(),
+    ]
+}
+
+fn about_devices() -> impl Strategy<Value = OpBody> {
+    let last = (device(), 1..=u64::MAX, uniform32(any::<u8>()));
+    prop_oneof![
+        (device(), few_bytes()).prop_map(|(device, key_package)| OpBody::DeviceAdd { device, key_package }),
+        last.prop_map(|(device, seq, hash)| OpBody::DeviceRevoke { last: LastSeen { device, seq, hash } }),
+        (persona(), device()).prop_map(|(subject, device)| OpBody::Evict { subject, device }),
+    ]
+}
+
+fn recovery() -> impl Strategy<Value = OpBody> {
+    let named = proptest::collection::btree_set(persona(), 1..=SUCCESSORS_MAX);
+    prop_oneof![
+        (node(), named).prop_map(|(base, named)| OpBody::Recover { base, facilitators: named.into_iter().collect() }),
+        (1..=u32::MAX, any::<u16>(), node()).prop_map(|(generation, suite, at_node)| OpBody::Restart {
+            generation,
+            suite,
+            at_node
+        }),
     ]
 }
 

@@ -53,6 +53,7 @@ pub(crate) fn compute(kind: &str, input: &Value) -> Option<Value> {
             let (node, device) = (NodeId(i.array("node")?), DeviceId(i.array("device")?));
             Some(bytes(&Control::Welcome(WelcomeFrame { node, device, welcome: i.bytes("welcome")? })))
         }
+        "node" => node_case(i),
         "link" => link_case(i),
         "card" => card_case(i),
         "record" => record_case(i),
@@ -286,6 +287,27 @@ fn op_body(i: In<'_>) -> Option<OpBody> {
                 None => None,
             },
         },
+        "device_add" => {
+            OpBody::DeviceAdd { device: DeviceId(body.array("new_device")?), key_package: body.bytes("key_package")? }
+        }
+        "device_revoke" => {
+            let (device, seq, hash) = (DeviceId(body.array("device")?), body.number("seq")?, body.array("hash")?);
+            OpBody::DeviceRevoke { last: LastSeen { device, seq, hash } }
+        }
+        "evict" => OpBody::Evict { subject: subject()?, device: DeviceId(body.array("device")?) },
+        "recover" => OpBody::Recover {
+            base: NodeId(body.array("base")?),
+            facilitators: body
+                .list("facilitators")?
+                .iter()
+                .map(|v| PersonaId::from_hex(v.as_str()?))
+                .collect::<Option<_>>()?,
+        },
+        "restart" => OpBody::Restart {
+            generation: u32::try_from(body.number("generation")?).ok()?,
+            suite: u16::try_from(body.number("suite")?).ok()?,
+            at_node: NodeId(body.array("at_node")?),
+        },
         _ => return None,
     })
 }
@@ -365,6 +387,44 @@ fn content_case(i: In<'_>) -> Option<Value> {
 
 fn commit_frame(i: In<'_>) -> Option<CommitFrame> {
     Some(CommitFrame { parent: NodeId(i.array("parent")?), commit: i.bytes("commit")? })
+}
+
+/// The GroupContext of a node as RFC 9420 encodes it (§8.1, §11.1, §12.4.2 there), and the NodeId that it gives.
+fn node_case(i: In<'_>) -> Option<Value> {
+    let list = |key| i.list(key)?.iter().map(|v| OpId::from_hex(v.as_str()?)).collect::<Option<Vec<_>>>();
+    let network = match i.at("network") {
+        Some(_) => Some(NodeId(i.array("network")?)),
+        None => None,
+    };
+    let (roster, generation) = (ByteVec::from(i.bytes("roster_root")?), u32::try_from(i.number("generation")?).ok()?);
+    let binding = cbor::to_vec(&(list("heads")?, roster, network, i.number("first_day")?, generation));
+    let extension = |kind: u16, data: &[u8]| [&kind.to_be_bytes(), vector(data).as_slice()].concat();
+    let required = [vector(&[0xf0, 0xa1]), vector(&[]), vector(&[0, 1])].concat();
+    let extensions = [extension(3, &required), extension(0xf0a1, &binding)].concat();
+    let suite = u16::try_from(i.number("suite")?).ok()?;
+    let context = [
+        vec![0, 1],
+        suite.to_be_bytes().to_vec(),
+        vector(&i.bytes("mls_group_id")?),
+        i.number("epoch")?.to_be_bytes().to_vec(),
+        vector(&i.bytes("tree_hash")?),
+        vector(&i.bytes("confirmed_transcript_hash")?),
+        vector(&extensions),
+    ]
+    .concat();
+    let node = hash(&[b"hearth node/1", &context]);
+    Some(json!({ "binding": hex(&binding), "group_context": hex(&context), "node": hex(&node) }))
+}
+
+/// A TLS vector with the variable-length header of RFC 9420 §2.1.2.
+fn vector(bytes: &[u8]) -> Vec<u8> {
+    let length = bytes.len();
+    let header = match u16::try_from(length) {
+        Ok(short) if short < 64 => vec![short as u8],
+        Ok(middle) if middle < 16_384 => (middle | 0x4000).to_be_bytes().to_vec(),
+        _ => (length as u32 | 0x8000_0000).to_be_bytes().to_vec(),
+    };
+    [header.as_slice(), bytes].concat()
 }
 
 fn link_case(i: In<'_>) -> Option<Value> {

@@ -15,7 +15,7 @@ fn b32(byte: u8) -> String {
 }
 
 pub(crate) fn files() -> Vec<File> {
-    vec![ops(), envelopes(), contents(), frames(), links(), cards(), mailbox(), packets(), refused()]
+    vec![ops(), envelopes(), contents(), frames(), nodes(), links(), cards(), mailbox(), packets(), refused()]
 }
 
 fn op(lamport: u64, body: Value) -> Value {
@@ -90,6 +90,32 @@ fn ops() -> File {
                     json!({ "kind": "set_policy", "charter": "Kind and brief.", "history_days": 0, "slow_mode_s": 5, "shield": true, "relays": [relay], "successors": [b32(0x55)] }),
                 ),
             ),
+            (
+                "device add",
+                "op",
+                op(13, json!({ "kind": "device_add", "new_device": b32(0xd3), "key_package": "0a0b" })),
+            ),
+            (
+                "device revoke",
+                "op",
+                op(14, json!({ "kind": "device_revoke", "device": b32(0xd3), "seq": 41, "hash": b32(0x42) })),
+            ),
+            (
+                "device revoke: it wrote nothing",
+                "op",
+                op(15, json!({ "kind": "device_revoke", "device": b32(0xd3), "seq": 0, "hash": b32(0x00) })),
+            ),
+            ("evict", "op", op(16, json!({ "kind": "evict", "subject": b32(0x55), "device": b32(0xd4) }))),
+            (
+                "recover",
+                "op",
+                op(17, json!({ "kind": "recover", "base": b32(0x0e), "facilitators": [b32(0x55), b32(0x66)] })),
+            ),
+            (
+                "restart",
+                "op",
+                op(18, json!({ "kind": "restart", "generation": 1, "suite": 0x004f, "at_node": b32(0x0f) })),
+            ),
         ],
     }
 }
@@ -161,6 +187,21 @@ fn frames() -> File {
             ),
             ("nack", "nack", json!({ "group": b32(0xaa), "frame": b32(0xf1), "persona_seed": b32(0x11) })),
             ("welcome", "welcome", json!({ "node": b32(0x0f), "device": b32(0xd2), "welcome": "00010003c0ffee" })),
+        ],
+    }
+}
+
+fn nodes() -> File {
+    let node = |epoch: u64, network: Value, heads: Value| {
+        json!({ "suite": 3, "mls_group_id": b32(0xaa), "epoch": epoch, "tree_hash": b32(0x71), "confirmed_transcript_hash": if epoch == 0 { String::new() } else { b32(0x72) },
+            "heads": heads, "roster_root": b32(0x73), "network": network, "first_day": 20_415, "generation": 0 })
+    };
+    File {
+        name: "node",
+        about: "nodes: the binding in extension 0xF0A1, the GroupContext around it, and the NodeId",
+        cases: vec![
+            ("the first node, which begins its network", "node", node(0, Value::Null, json!([b32(0xaa)]))),
+            ("a later node", "node", node(300, json!(b32(0x0e)), json!([b32(0x01), b32(0x02), b32(0x03)]))),
         ],
     }
 }
