@@ -13,10 +13,13 @@
 //! | [`log`] | the ops, their causes, those that still wait for a cause |
 //! | [`author`] | writing ops; the keys of an invite |
 //! | [`state`] | what a closure says: roster, settings, invites, revocations |
+//! | [`checkpoint`] | what is left of a closure that everybody knows |
 //! | [`judge`] | whether a commit does exactly what the log demands |
 
 pub mod author;
+mod ballot;
 mod bits;
+pub mod checkpoint;
 mod fold;
 pub mod judge;
 pub mod log;
@@ -25,12 +28,22 @@ mod resolve;
 mod rights;
 pub mod state;
 
-use hearth_protocol::{cbor::DecodeError, id::PersonaId, op::Role};
+use std::collections::BTreeSet;
+
+use hearth_protocol::{
+    cbor::DecodeError,
+    id::{NodeId, PersonaId},
+    op::Role,
+};
 
 pub use author::{At, InviteKeys, Seat, genesis};
+pub use ballot::Ballot;
+pub use checkpoint::Checkpoint;
 pub use log::{Inserted, PolicyLog};
 pub use rights::{Refusal, Standing};
-pub use state::{Invite, InviteStatus, Member, MotionStatus, PolicyState, Revocation, RevocationKind, Settings};
+pub use state::{
+    Invite, InviteStatus, Member, MotionStatus, PolicyState, Restart, Revocation, RevocationKind, Settings,
+};
 
 /// Ops that wait for a cause; the oldest gives way.
 pub const PENDING_MAX: usize = 1_024;
@@ -56,6 +69,9 @@ pub enum OpError {
     /// A Join that names no invite among its causes, a slot beyond its uses, or lacks the invite key's signature.
     #[error("the join does not fit its invite")]
     Join,
+    /// It does not know what the log was compacted to: nobody realises it any more. Its author may say it again.
+    #[error("the op comes too late: say it again")]
+    Late,
     /// Asked to write an op on causes that are not here.
     #[error("the op's causes are not known")]
     UnknownCause,
@@ -66,6 +82,14 @@ pub trait Seniority {
     /// Depth of the first node, among the ancestors of the node judged at, with a leaf of the persona; then that
     /// leaf's index. `None` comes last; ties go by id.
     fn of(&self, persona: &PersonaId) -> Option<(u64, u32)>;
+
+    /// Who decides about a Recover on `base`: the roster of that node, where it is the last certified one at or above
+    /// the node judged at, or was when a certified node realised a Recover on it. `None`: nobody, so that a Recover
+    /// on anything else has no effect.
+    fn electorate(&self, base: &NodeId) -> Option<BTreeSet<PersonaId>> {
+        let _ = base;
+        None
+    }
 }
 
 /// Where no tree is known: everybody equal, ids decide.

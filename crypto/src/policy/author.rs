@@ -139,9 +139,10 @@ impl PolicyLog {
     /// With more heads than fit, those that the statement rests on come first, then the newest.
     fn choose_prev(&self, keys: &DeviceKeys, heads: &[OpId], body: &OpBody) -> Vec<OpId> {
         let (subject, invite) = match body {
-            OpBody::Add { subject, .. } | OpBody::Remove { subject, .. } | OpBody::SetRole { subject, .. } => {
-                (Some(*subject), None)
-            }
+            OpBody::Add { subject, .. }
+            | OpBody::Remove { subject, .. }
+            | OpBody::SetRole { subject, .. }
+            | OpBody::Evict { subject, .. } => (Some(*subject), None),
             OpBody::Join { invite, .. } | OpBody::InviteRevoke { invite } => (None, Some(*invite)),
             _ => (None, None),
         };

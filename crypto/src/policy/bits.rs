@@ -18,6 +18,11 @@ impl Bits {
         }
     }
 
+    /// Whether everything in `other` is here.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        other.0.iter().zip(0usize..).all(|(word, at)| word & !self.0.get(at).copied().unwrap_or(0) == 0)
+    }
+
     pub(crate) fn union(&mut self, other: &Self) {
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), 0);

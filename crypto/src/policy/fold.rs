@@ -12,7 +12,9 @@ use hearth_protocol::{
 
 use super::{
     Motion,
+    ballot::{Ballot, Decided, Vote},
     bits::Bits,
+    checkpoint::Ground,
     log::Entry,
     person::{Event, Grant, Kind, Person, Signature},
     rights::{Elders, Right, needed},
@@ -47,12 +49,18 @@ pub(crate) struct Fold<'a> {
     pub(crate) set: Bits,
     /// What was passed over as void.
     pub(crate) void: Bits,
+    /// What the log was resumed from.
+    ground: Option<&'a Ground>,
     /// Whether seniority had a say.
     pub(crate) asked: bool,
     pub(crate) genesis: Option<&'a Entry>,
     pub(crate) people: BTreeMap<PersonaId, Person<'a>>,
     pub(crate) invites: BTreeMap<OpId, Invited<'a>>,
     pub(crate) rejoins: Vec<&'a Entry>,
+    /// Votes under Recovers and Restarts that are not decided.
+    pub(crate) votes: Vec<Vote<'a>>,
+    /// Recovers and Restarts that are.
+    pub(crate) decided: Vec<Decided<'a>>,
     /// Joins whose use an earlier one took.
     pub(crate) late: Vec<usize>,
     /// Per field the last writes that do not know of each other.
@@ -60,8 +68,17 @@ pub(crate) struct Fold<'a> {
 }
 
 impl<'a> Fold<'a> {
-    pub(crate) fn passing_over(void: Bits) -> Self {
-        Self { void, ..Self::default() }
+    pub(crate) fn passing_over(void: Bits, ground: Option<&'a Ground>) -> Self {
+        let mut fold = Self { void, ground, ..Self::default() };
+        for (persona, gone) in ground.into_iter().flat_map(|ground| &ground.gone) {
+            fold.person(*persona).gone.clone_from(gone);
+        }
+        fold
+    }
+
+    /// Writes in force, of every field.
+    pub(crate) fn writes(&self) -> impl Iterator<Item = &'a Entry> {
+        self.writes.iter().flatten().copied()
     }
 
     pub(crate) fn role(&self, persona: &PersonaId) -> Option<(Role, Vec<Grant>)> {
@@ -101,7 +118,8 @@ impl<'a> Fold<'a> {
                 self.person(*subject).adds.push((entry, role));
             }
             OpBody::Invite { .. } => {
-                self.invites.insert(entry.id, Invited { entry, closed: false, taken: BTreeMap::new() });
+                let (closed, taken) = self.ground.and_then(|g| g.invites.get(&entry.id)).cloned().unwrap_or_default();
+                self.invites.insert(entry.id, Invited { entry, closed, taken });
             }
             OpBody::InviteRevoke { invite } => {
                 if let Some(named) = self.invites.get_mut(invite) {
@@ -129,6 +147,18 @@ impl<'a> Fold<'a> {
                     writes.push(entry);
                 }
             }
+            OpBody::DeviceAdd { device, .. } => self.person(entry.author()).devices.push((entry, *device)),
+            OpBody::DeviceRevoke { last } => {
+                self.person(entry.author()).gone.insert(last.device);
+            }
+            OpBody::Evict { subject, device } => {
+                self.person(*subject).gone.insert(*device);
+            }
+            body @ (OpBody::Recover { .. } | OpBody::Restart { .. }) => {
+                if let Some(ballot) = Ballot::of(body) {
+                    self.read_ballot(entry, ballot, (right, elders));
+                }
+            }
         }
     }
 
@@ -145,11 +175,12 @@ impl<'a> Fold<'a> {
 
     fn read_join(&mut self, entry: &'a Entry, invite: &OpId, slot: u32) {
         let Some(named) = self.invites.get_mut(invite) else { return };
-        if named.taken.contains_key(&slot) {
+        let kept = self.ground.is_some_and(|ground| ground.all.contains(entry.index));
+        if named.taken.contains_key(&slot) && !kept {
             self.late.push(entry.index);
             return;
         }
-        named.taken.insert(slot, entry.author());
+        named.taken.entry(slot).or_insert(entry.author());
         let OpBody::Invite { role, .. } = &named.entry.content.body else { return };
         let role = self.first_role(*role);
         self.person(entry.author()).adds.push((entry, role));
@@ -159,7 +190,7 @@ impl<'a> Fold<'a> {
         let (right, elders) = by;
         // An author's last word about somebody replaces its earlier ones.
         self.person(subject).pending.retain(|s| s.op.author() != entry.author() || !entry.sees(s.op));
-        let Some((_, facilitators)) = &right.motion else {
+        let Some(electors) = &right.electors else {
             return self.decide(subject, single(motion.into(), entry));
         };
         let decided = self
@@ -173,19 +204,19 @@ impl<'a> Fold<'a> {
             return self.close_invites(subject, &event);
         }
         let pending = &mut self.person(subject).pending;
-        pending.push(Signature { op: entry, motion, facilitators: Arc::clone(facilitators) });
+        pending.push(Signature { op: entry, motion, electors: Arc::clone(electors) });
         let Some(event) = carried(pending, &subject, motion, elders) else { return };
         pending.retain(|s| !event.ops.iter().any(|op| op.index == s.op.index) && !event.touches(s.op));
         self.decide(subject, event);
     }
 
-    fn decide(&mut self, subject: PersonaId, event: Event<'a>) {
+    pub(crate) fn decide(&mut self, subject: PersonaId, event: Event<'a>) {
         self.close_invites(subject, &event);
         self.person(subject).events.push(event);
     }
 
     /// A removal voids every invite in its past; removing or demoting a facilitator voids all of its own.
-    fn close_invites(&mut self, subject: PersonaId, event: &Event<'_>) {
+    pub(crate) fn close_invites(&mut self, subject: PersonaId, event: &Event<'_>) {
         let removes = event.kind == Kind::Remove;
         for invite in self.invites.values_mut() {
             let own = invite.entry.author() == subject && !event.before(invite.entry);
@@ -197,7 +228,7 @@ impl<'a> Fold<'a> {
 }
 
 fn single(kind: Kind, entry: &Entry) -> Event<'_> {
-    Event { kind, ops: vec![entry], needed: 1, demotes: false, motion: false }
+    Event { kind, ops: vec![entry], needed: 1, demotes: false, motion: false, recovers: false }
 }
 
 /// The decision, once equal motions of distinct facilitators make a quorum as the last signers knew it.
@@ -211,13 +242,13 @@ fn carried<'a>(
     let last: Vec<_> = group.iter().filter(|s| !group.iter().any(|other| other.op.sees(s.op))).collect();
     let mut quorum = 0;
     for signature in &last {
-        quorum = quorum.max(needed(elders, &signature.facilitators, &signature.op.author(), subject)?);
+        quorum = quorum.max(needed(elders, &signature.electors.facilitators, &signature.op.author(), subject)?);
     }
-    let counts = |s: &Signature<'_>| last.iter().all(|l| l.facilitators.contains(&s.op.author()));
+    let counts = |s: &Signature<'_>| last.iter().all(|l| l.electors.facilitators.contains(&s.op.author()));
     let counted: Vec<_> = group.iter().filter(|s| counts(s)).collect();
     let signers: BTreeSet<_> = counted.iter().map(|s| s.op.author()).collect();
-    let demotes = motion != Motion::Remove && last.iter().any(|s| s.facilitators.contains(subject));
+    let demotes = motion != Motion::Remove && last.iter().any(|s| s.electors.facilitators.contains(subject));
     let ops = counted.iter().map(|s| s.op).collect();
-    let event = Event { kind: motion.into(), ops, needed: quorum, demotes, motion: true };
+    let event = Event { kind: motion.into(), ops, needed: quorum, demotes, motion: true, recovers: false };
     (quorum > 0 && signers.len() >= quorum).then_some(event)
 }

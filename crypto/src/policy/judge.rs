@@ -3,18 +3,22 @@
 //! MLS has checked signature, tree and form ([`CommitFacts`]); this checks authority. The verdict depends on the
 //! parent and the ops alone, never on which node is the tip, nor on the clock: expiry is for those who commit.
 
-use std::collections::BTreeSet;
+mod demand;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_protocol::{
     cbor,
-    id::{DeviceId, NodeId, OpId, PersonaId, hash},
-    limits::{LIGHT_NODES_MAX, MEMBERS_MAX, OP_MAX},
+    id::{DeviceId, NodeId, OpId, PersonaId},
+    limits::{DEVICES_MAX, LIGHT_NODES_MAX, MEMBERS_MAX, OP_MAX},
     op::{OpBody, OpContent, SignedOp},
 };
 
+pub use demand::{AskedAdd, Demand, demand};
+
 use super::{PolicyLog, PolicyState, Revocation, Seniority};
 use crate::{
-    mls::{AddedLeaf, Binding, CommitFacts, Leaf},
+    mls::{Binding, CommitFacts, Leaf, NodeFacts},
     select::Class,
 };
 
@@ -36,6 +40,9 @@ pub struct Parent<'a> {
     pub state: &'a PolicyState,
     /// Seniority as read here.
     pub seniority: &'a dyn Seniority,
+    /// Heads of a node far enough above that its checkpoint may have replaced what lies below: every op that is realised
+    /// here knows all of them. Empty where nothing was compacted.
+    pub settled: &'a [OpId],
     /// Class 2 and 3 nodes of the commit's author above the parent, since the last certificate.
     pub light_nodes: usize,
 }
@@ -91,6 +98,9 @@ pub enum PolicyViolation {
     /// A Join is in force only where an ancestor realised it.
     #[error("the commit's policy heads rest on a join that no ancestor realised")]
     UnrealisedJoin,
+    /// An op that is new here does not know what was settled before: it has to be said again.
+    #[error("the commit realises an op that comes too late")]
+    Late,
     /// The roster root is not that of the heads.
     #[error("the commit's roster root does not match its policy heads")]
     RosterRoot,
@@ -106,6 +116,15 @@ pub enum PolicyViolation {
     /// A signature key is in another leaf already.
     #[error("a signature key would be in two leaves")]
     DuplicateKey,
+    /// A device that was revoked or evicted would come back.
+    #[error("the device was taken out for good")]
+    DeviceGone,
+    /// More leaves of one persona than it may have.
+    #[error("the persona has too many devices")]
+    TooManyDevices,
+    /// The first node of a generation is not what the Restart in force says, or not by a committer alone.
+    #[error("the fresh group is not the one that signed ops demand")]
+    Restart,
     /// Network, first day or generation do not follow from the parent's.
     #[error("the commit's network does not follow from its parent's")]
     Network,
@@ -157,6 +176,36 @@ pub fn commit(
     case.realising()
 }
 
+/// Judges the first node of a fresh MLS group, as a child of the node that the Restart in force names: by one of
+/// the committers, alone in its tree. Everybody else enters by external rejoin.
+///
+/// # Errors
+/// [`PolicyViolation`]; after [`PolicyViolation::UnknownHeads`] it may pass once the ops are here.
+pub fn restart(log: &PolicyLog, parent: &Parent<'_>, first: &NodeFacts) -> Result<Judgement, PolicyViolation> {
+    let [author] = first.leaves.as_slice() else { return Err(PolicyViolation::Restart) };
+    let child = &first.binding;
+    let (adds, removes, aad) = (Vec::new(), Vec::new(), Vec::new());
+    let facts = CommitFacts { author: *author, external: false, adds, removes, changes_binding: true, aad };
+    let case = Case { log, parent, facts: &facts, child };
+    let state = case.bound_state()?;
+    let demanded = state.restart.as_ref().is_some_and(|r| {
+        r.at_node == parent.node && r.generation == child.generation && r.generation > parent.binding.generation
+    });
+    if !demanded || !state.committers().contains(&author.persona) {
+        return Err(PolicyViolation::Restart);
+    }
+    if state.gone.contains(&(author.persona, author.device)) {
+        return Err(PolicyViolation::DeviceGone);
+    }
+    if child.network.is_some() || child.first_day < parent.binding.first_day {
+        return Err(PolicyViolation::Network);
+    }
+    let mut judgement = case.judgement(Class::Committer, state);
+    judgement.left = parent.leaves.iter().map(|leaf| leaf.persona).filter(|p| *p != author.persona).collect();
+    judgement.begins_network = true;
+    Ok(judgement)
+}
+
 struct Case<'a> {
     log: &'a PolicyLog,
     parent: &'a Parent<'a>,
@@ -195,11 +244,17 @@ impl Case<'_> {
         if !self.log.covers(&state.heads, &op.prev) {
             return Err(PolicyViolation::OpAhead);
         }
+        if !self.knows_settled(op) {
+            return Err(PolicyViolation::Late);
+        }
         if op.persona != author.persona || op.device != author.device {
             return Err(PolicyViolation::ForeignLeaf);
         }
         if self.parent.leaves.iter().any(|leaf| leaf.device == author.device) {
             return Err(PolicyViolation::DuplicateKey);
+        }
+        if state.gone.contains(&(author.persona, author.device)) {
+            return Err(PolicyViolation::DeviceGone);
         }
         let own: Vec<_> = self.parent.leaves.iter().filter(|leaf| leaf.persona == author.persona).copied().collect();
         let slot = match &op.body {
@@ -213,7 +268,9 @@ impl Case<'_> {
                 Some(*slot)
             }
             OpBody::RejoinRequest { .. } => {
-                if self.facts.removes.len() > 1 || self.facts.removes != own {
+                // Of several devices the author says by its Remove which one it replaces.
+                let replaces = matches!(self.facts.removes.as_slice(), [one] if own.contains(one));
+                if replaces == own.is_empty() || own.is_empty() != self.facts.removes.is_empty() {
                     return Err(PolicyViolation::Removes);
                 }
                 None
@@ -243,15 +300,19 @@ impl Case<'_> {
             }
         }
         let state = self.bound_state()?;
-        let swapped = self.check_adds(&state)?;
-        let gone = self.check_removes(&state, &swapped)?;
-        let begins_network = self.check_network(!gone.is_empty())?;
+        let demand = self.demand(&state);
+        let swapped = self.check_adds(&state, &demand)?;
+        self.check_removes(&demand, &swapped)?;
+        let begins_network = self.check_network(!demand.removes.is_empty())?;
         let committer = self.parent.state.committers().contains(&self.facts.author.persona);
         let class = if committer { Class::Committer } else { Class::Member };
         let added: BTreeSet<_> = self.facts.adds.iter().map(|add| add.persona).collect();
         let mut judgement = self.judgement(class, state);
         judgement.joined = added.iter().filter(|p| !self.has_leaf(p)).copied().collect();
-        judgement.left = gone.difference(&added).copied().collect();
+        let stays = |leaf: &&Leaf| !self.facts.removes.contains(leaf);
+        let staying: BTreeSet<_> = self.parent.leaves.iter().filter(stays).map(|leaf| leaf.persona).collect();
+        let gone = self.facts.removes.iter().map(|leaf| leaf.persona);
+        judgement.left = gone.filter(|p| !staying.contains(p) && !added.contains(p)).collect();
         judgement.begins_network = begins_network;
         Ok(judgement)
     }
@@ -269,6 +330,9 @@ impl Case<'_> {
         if self.new_ops().any(|(_, op)| matches!(op.body, OpBody::Join { .. })) {
             return Err(PolicyViolation::UnrealisedJoin);
         }
+        if !self.new_ops().all(|(_, op)| self.knows_settled(op)) {
+            return Err(PolicyViolation::Late);
+        }
         let state = self.log.state_at(heads, self.parent.seniority);
         if state.roster_root() != self.child.roster_root {
             return Err(PolicyViolation::RosterRoot);
@@ -279,6 +343,11 @@ impl Case<'_> {
         Ok(state)
     }
 
+    ///
+    fn knows_settled(&self, op: &OpContent) -> bool {
+        self.log.covers(&op.prev, self.parent.settled)
+    }
+
     /// Ops that the child realises and the parent does not.
     fn new_ops(&self) -> impl Iterator<Item = (OpId, &OpContent)> {
         let known: BTreeSet<_> = self.log.closure(&self.parent.state.heads).into_iter().collect();
@@ -286,71 +355,54 @@ impl Case<'_> {
         all.filter_map(|id| self.log.content(&id).map(|op| (id, op)))
     }
 
-    /// Every Add is the KeyPackage of an op in force: of who is a member and has no leaf, or of a new RejoinRequest.
-    /// Returns those whose old leaf goes for a new one.
-    fn check_adds(&self, state: &PolicyState) -> Result<BTreeSet<PersonaId>, PolicyViolation> {
-        let (mut devices, mut personas, mut swapped) = (BTreeSet::<DeviceId>::new(), BTreeSet::new(), BTreeSet::new());
+    /// Every Add is one that the ops demand, and brings a key that no leaf has or had to give up.
+    /// Returns the leaves that go for new ones.
+    fn check_adds(&self, state: &PolicyState, demand: &Demand) -> Result<BTreeSet<Leaf>, PolicyViolation> {
+        let (mut devices, mut taken, mut swapped) = (BTreeSet::<DeviceId>::new(), BTreeSet::new(), BTreeSet::new());
         for add in &self.facts.adds {
             if self.parent.leaves.iter().any(|leaf| leaf.device == add.device) || !devices.insert(add.device) {
                 return Err(PolicyViolation::DuplicateKey);
             }
-            if !personas.insert(add.persona) {
+            if state.gone.contains(&(add.persona, add.device)) {
+                return Err(PolicyViolation::DeviceGone);
+            }
+            let fits = |asked: &&AskedAdd| {
+                let device = asked.device.is_none_or(|device| device == add.device);
+                asked.persona == add.persona && device && asked.key_package_hash == add.key_package_hash
+            };
+            let asked = demand.adds.iter().find(fits).ok_or(PolicyViolation::Adds)?;
+            // A persona comes in once, a device once, and one leaf is swapped once.
+            if !taken.insert((asked.persona, asked.device, asked.replaces)) {
                 return Err(PolicyViolation::Adds);
             }
-            let stays = self.has_leaf(&add.persona) && self.continues(state, &add.persona);
-            if !stays && self.is_demanded(state, add) {
-                continue;
+            swapped.extend(asked.replaces);
+        }
+        let stay = self.parent.leaves.iter().filter(|leaf| !self.facts.removes.contains(leaf)).map(|l| l.persona);
+        let mut counts: BTreeMap<PersonaId, usize> = BTreeMap::new();
+        for persona in stay.chain(self.facts.adds.iter().map(|add| add.persona)) {
+            let count = counts.entry(persona).or_default();
+            *count += 1;
+            if *count > DEVICES_MAX {
+                return Err(PolicyViolation::TooManyDevices);
             }
-            if !self.is_rejoin(state, add) {
-                return Err(PolicyViolation::Adds);
-            }
-            swapped.insert(add.persona);
         }
         Ok(swapped)
     }
 
-    fn is_demanded(&self, state: &PolicyState, add: &AddedLeaf) -> bool {
-        let adds = state.members.get(&add.persona).map(|m| m.adds.as_slice()).unwrap_or_default();
-        adds.iter().filter_map(|id| self.log.content(id)).any(
-            |op| matches!(&op.body, OpBody::Add { key_package, .. } if hash(&[key_package]) == add.key_package_hash),
-        )
-    }
-
-    fn is_rejoin(&self, state: &PolicyState, add: &AddedLeaf) -> bool {
-        let asked: BTreeSet<_> = state.rejoins.iter().collect();
-        self.new_ops().any(|(id, op)| {
-            matches!(&op.body, OpBody::RejoinRequest { key_package } if hash(&[key_package]) == add.key_package_hash)
-                && op.persona == add.persona
-                && asked.contains(&id)
-        })
-    }
-
-    /// Removes are exactly the leaves of those whose membership ended, and of those who get a new one.
-    /// Returns the personas whose membership ended.
-    fn check_removes(
-        &self,
-        state: &PolicyState,
-        swapped: &BTreeSet<PersonaId>,
-    ) -> Result<BTreeSet<PersonaId>, PolicyViolation> {
-        let ended = |leaf: &&Leaf| !self.continues(state, &leaf.persona);
-        let gone: BTreeSet<_> = self.parent.leaves.iter().filter(ended).map(|leaf| leaf.persona).collect();
-        let goes = |leaf: &&Leaf| gone.contains(&leaf.persona) || swapped.contains(&leaf.persona);
-        let demanded: BTreeSet<_> = self.parent.leaves.iter().filter(goes).copied().collect();
+    /// Removes are exactly the leaves that ops demand, and those that new ones replace.
+    fn check_removes(&self, demand: &Demand, swapped: &BTreeSet<Leaf>) -> Result<(), PolicyViolation> {
+        let demanded: BTreeSet<_> = demand.removes.iter().chain(swapped).copied().collect();
         let removed: BTreeSet<_> = self.facts.removes.iter().copied().collect();
         if removed.len() == self.facts.removes.len() && removed == demanded {
-            Ok(gone)
+            Ok(())
         } else {
             Err(PolicyViolation::Removes)
         }
     }
 
-    /// Whether the membership that the parent knew is still in force: who was removed and admitted anew gets a new
-    /// leaf.
-    fn continues(&self, state: &PolicyState, persona: &PersonaId) -> bool {
-        let (Some(before), Some(after)) = (self.parent.state.members.get(persona), state.members.get(persona)) else {
-            return false;
-        };
-        before.adds.iter().any(|add| after.adds.contains(add))
+    fn demand(&self, state: &PolicyState) -> Demand {
+        let fresh: BTreeSet<_> = self.new_ops().map(|(id, _)| id).collect();
+        demand::read(self.log, self.parent, state, &fresh)
     }
 
     fn has_leaf(&self, persona: &PersonaId) -> bool {

@@ -1,10 +1,10 @@
 //! What a closure says about one persona: how it came in, what was decided about it, what is still being decided.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use hearth_protocol::{id::PersonaId, op::Role};
+use hearth_protocol::{id::DeviceId, op::Role};
 
-use super::{Motion, log::Entry};
+use super::{Motion, log::Entry, rights::Electors};
 
 /// Something decided about a persona, by one op or by a quorum of equal ones.
 #[derive(Clone, Debug)]
@@ -16,8 +16,10 @@ pub(crate) struct Event<'a> {
     pub(crate) needed: usize,
     /// Whether it takes a facilitator's role away without taking the persona out.
     pub(crate) demotes: bool,
-    /// Whether it was put to a quorum.
+    /// Whether it was put to a quorum of facilitators.
     pub(crate) motion: bool,
+    /// Whether it is part of a Recover.
+    pub(crate) recovers: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +60,7 @@ impl Event<'_> {
         matches!(self.kind, Kind::Remove | Kind::Leave)
     }
 
-    fn indexes(&self) -> Grant {
+    pub(crate) fn grant(&self) -> Grant {
         Grant { ops: self.ops.iter().map(|op| op.index).collect(), needed: self.needed }
     }
 }
@@ -69,7 +71,7 @@ pub(crate) struct Signature<'a> {
     pub(crate) op: &'a Entry,
     pub(crate) motion: Motion,
     /// The facilitators that its author knew.
-    pub(crate) facilitators: Arc<[PersonaId]>,
+    pub(crate) electors: Arc<Electors>,
 }
 
 /// Ops through which something exists: it is gone when fewer than `needed` of them stand.
@@ -91,6 +93,10 @@ pub(crate) struct Person<'a> {
     pub(crate) adds: Vec<(&'a Entry, Role)>,
     pub(crate) events: Vec<Event<'a>>,
     pub(crate) pending: Vec<Signature<'a>>,
+    /// DeviceAdds.
+    pub(crate) devices: Vec<(&'a Entry, DeviceId)>,
+    /// Devices that were revoked or evicted: they never come back, whoever is a member.
+    pub(crate) gone: BTreeSet<DeviceId>,
 }
 
 impl<'a> Person<'a> {
@@ -110,15 +116,20 @@ impl<'a> Person<'a> {
                 standing.push((*role, Grant::one(add)));
             }
         }
-        for (role, event) in &roles {
-            let follows = |other: &Event<'_>| event.ops.iter().all(|op| other.touches(op));
-            if !roles.iter().any(|(_, other)| follows(other)) {
-                standing.push((*role, event.indexes()));
-            }
+        for (role, event) in self.roles_in_force() {
+            standing.push((role, event.grant()));
         }
         let lowest = standing.iter().map(|(role, _)| *role).max()?;
         let grants = standing.into_iter().filter(|(role, _)| *role == lowest).map(|(_, grant)| grant).collect();
         Some((lowest, grants))
+    }
+
+    /// Roles given to the membership in force that no later one follows.
+    pub(crate) fn roles_in_force(&self) -> Vec<(Role, &Event<'a>)> {
+        let live = self.live();
+        let roles: Vec<_> = self.events.iter().filter_map(|e| self.role_since(e, &live)).collect();
+        let followed = |event: &Event<'_>| roles.iter().any(|(_, other)| event.ops.iter().all(|op| other.touches(op)));
+        roles.iter().filter(|(_, event)| !followed(event)).copied().collect()
     }
 
     /// A role given to the membership in force, not to an earlier one.
@@ -127,7 +138,16 @@ impl<'a> Person<'a> {
         live.iter().any(|(add, _)| event.touches(add)).then_some((role, event))
     }
 
+    /// Further devices of the membership in force, with the ops that bring them.
+    pub(crate) fn further_devices(&self) -> impl Iterator<Item = (&'a Entry, DeviceId)> {
+        let live = self.live();
+        let since = move |by: &Entry| live.iter().any(|(add, _)| by.sees(add));
+        self.devices.iter().copied().filter(move |(by, device)| since(by) && !self.gone.contains(device))
+    }
+
+    /// Whether its membership, if it had any, was ended by others.
     pub(crate) fn removed_for_good(&self) -> bool {
-        self.live().is_empty() && self.events.iter().any(|e| e.kind == Kind::Remove)
+        let removed = |add: &Entry| self.events.iter().any(|e| e.kind == Kind::Remove && !e.before(add));
+        self.adds.iter().all(|(add, _)| removed(add))
     }
 }

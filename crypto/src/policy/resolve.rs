@@ -29,6 +29,7 @@ pub(crate) struct Resolver<'a, 's> {
 
 /// A revocation and everything it would void.
 struct Strike {
+    subject: PersonaId,
     ops: Vec<usize>,
     needed: usize,
     voids: Bits,
@@ -99,8 +100,9 @@ impl<'a, 's> Resolver<'a, 's> {
     /// the one with the most senior signer does. What took effect stays.
     fn resolve(&self, set: &Bits) -> Fold<'a> {
         let mut void = Bits::default();
-        let mut immune = Bits::default();
-        let mut settled: BTreeSet<Vec<usize>> = BTreeSet::new();
+        // What a checkpoint kept stands.
+        let mut immune = self.log.ground().map(|ground| ground.all.clone()).unwrap_or_default();
+        let mut settled: BTreeSet<(PersonaId, Vec<usize>)> = BTreeSet::new();
         loop {
             let mut fold = self.fold(set, void.clone());
             if !fold.late.iter().all(|i| void.contains(*i)) {
@@ -108,22 +110,22 @@ impl<'a, 's> Resolver<'a, 's> {
                 void = self.with_dependents(set, void, &immune);
                 continue;
             }
-            let strikes: Vec<_> =
-                self.strikes(set, &fold, &immune).into_iter().filter(|s| !settled.contains(&s.ops)).collect();
+            let mut strikes = self.strikes(set, &fold, &immune);
+            strikes.retain(|s| !settled.contains(&(s.subject, s.ops.clone())));
             if strikes.is_empty() {
                 fold.asked = self.elders.asked().get();
                 return fold;
             }
             for strike in self.choose(&strikes) {
                 strike.ops.iter().for_each(|op| immune.insert(*op));
-                settled.insert(strike.ops.clone());
+                settled.insert((strike.subject, strike.ops.clone()));
                 void.union(&strike.voids);
             }
         }
     }
 
     fn fold(&self, set: &Bits, void: Bits) -> Fold<'a> {
-        let mut fold = Fold::passing_over(void);
+        let mut fold = Fold::passing_over(void, self.log.ground());
         let log = self.log;
         for entry in log.ordered().filter(|e| set.contains(e.index)) {
             let right = self.verdict(entry).and_then(|v| v.as_ref().ok());
@@ -142,7 +144,7 @@ impl<'a, 's> Resolver<'a, 's> {
                 let own = self.log.authored_by(subject).filter(|e| set.contains(e.index) && !safe.contains(e.index));
                 own.filter(|e| struck(e, event)).for_each(|e| voids.insert(e.index));
                 if voids != fold.void {
-                    strikes.push(strike(event, self.with_dependents(set, voids, &safe)));
+                    strikes.push(strike(*subject, event, self.with_dependents(set, voids, &safe)));
                 }
             }
         }
@@ -179,16 +181,25 @@ impl<'a, 's> Resolver<'a, 's> {
     }
 }
 
-fn strike(event: &Event<'_>, voids: Bits) -> Strike {
+fn strike(subject: PersonaId, event: &Event<'_>, voids: Bits) -> Strike {
     let mut ops: Vec<_> = event.ops.iter().map(|op| op.index).collect();
     ops.sort_unstable();
-    Strike { ops, needed: event.needed, voids, signers: event.ops.iter().map(|op| (op.author(), op.id)).collect() }
+    let signers = event.ops.iter().map(|op| (op.author(), op.id)).collect();
+    Strike { subject, ops, needed: event.needed, voids, signers }
 }
 
 /// An op of the subject outside the revocation's past; those after it have rights of their own.
 fn struck(entry: &Entry, event: &Event<'_>) -> bool {
     // A demotion takes no right away that every member has.
-    let kept = matches!(entry.content.body, OpBody::Leave | OpBody::RejoinRequest { .. } | OpBody::Join { .. });
+    let kept = matches!(
+        entry.content.body,
+        OpBody::Leave
+            | OpBody::RejoinRequest { .. }
+            | OpBody::Join { .. }
+            | OpBody::DeviceAdd { .. }
+            | OpBody::DeviceRevoke { .. }
+            | OpBody::Recover { .. }
+    );
     let spared = event.demotes && kept;
     !(spared || event.knew(entry) || event.before(entry))
 }

@@ -1,9 +1,10 @@
 //! Who may say what. A right is read in the closure of the op's own `prev`.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, collections::BTreeSet, sync::Arc};
 
 use hearth_protocol::{
-    id::PersonaId,
+    id::{DeviceId, NodeId, PersonaId},
+    limits::{DEVICES_GONE_MAX, DEVICES_MAX},
     op::{JoinMode, OpBody, Role},
 };
 
@@ -48,6 +49,21 @@ pub enum Refusal {
     /// Another joiner took that use.
     #[error("this use of the invite is taken")]
     SlotTaken,
+    /// The device was revoked or evicted, or is announced already; or the persona has as many as it may have.
+    #[error("this device cannot be taken in")]
+    Device,
+    /// Facilitators are not evicted: they are demoted first.
+    #[error("facilitators are demoted before a device of theirs is evicted")]
+    StillFacilitator,
+    /// The Recover does not build on the last certified node.
+    #[error("only the roster of the last certified node names new facilitators")]
+    NotCertified,
+    /// Only who is on the certified roster names facilitators, or is named.
+    #[error("not on the certified roster")]
+    NotElector,
+    /// Its generation does not follow the one in force.
+    #[error("another restart came first")]
+    Generation,
     /// The op was voided by a removal or demotion that did not know of it, or rests on one that was.
     #[error("voided by a removal or demotion")]
     Voided,
@@ -72,8 +88,17 @@ pub enum Standing {
 pub(crate) struct Right {
     /// Each must hold by at least one of its grants.
     pub(crate) rests_on: Vec<Vec<Grant>>,
-    /// For what a quorum decides: the motion, and the facilitators at that place.
-    pub(crate) motion: Option<(Motion, Arc<[PersonaId]>)>,
+    /// For what several decide together: who, and how many of them.
+    pub(crate) electors: Option<Arc<Electors>>,
+}
+
+/// Who decides something together, as an op's author knew it.
+#[derive(Clone, Debug)]
+pub(crate) struct Electors {
+    pub(crate) who: Vec<PersonaId>,
+    pub(crate) needed: usize,
+    /// The facilitators at that place.
+    pub(crate) facilitators: Vec<PersonaId>,
 }
 
 pub(crate) type Verdict = Result<Right, Refusal>;
@@ -92,6 +117,12 @@ impl<'s> Elders<'s> {
     pub(crate) fn key(&self, persona: &PersonaId) -> SeniorityKey {
         self.asked.set(true);
         seniority_key(self.seniority, persona)
+    }
+
+    /// Who decides about a Recover on `base`.
+    pub(crate) fn electorate(&self, base: &NodeId) -> Option<BTreeSet<PersonaId>> {
+        self.asked.set(true);
+        self.seniority.electorate(base)
     }
 
     pub(crate) fn asked(&self) -> &Cell<bool> {
@@ -119,7 +150,7 @@ pub(crate) fn needed(
 pub(crate) fn verdict(fold: &Fold<'_>, elders: &Elders<'_>, author: &PersonaId, body: &OpBody) -> Verdict {
     let check = Check { fold, elders, author };
     match body {
-        OpBody::Genesis { .. } => Ok(Right { rests_on: Vec::new(), motion: None }),
+        OpBody::Genesis { .. } => Ok(plain(Vec::new())),
         OpBody::Add { subject, .. } => {
             let rests_on = check.facilitator()?;
             if fold.role(subject).is_some() { Err(Refusal::AlreadyMember) } else { Ok(plain(rests_on)) }
@@ -141,11 +172,24 @@ pub(crate) fn verdict(fold: &Fold<'_>, elders: &Elders<'_>, author: &PersonaId, 
         OpBody::RejoinRequest { .. } | OpBody::Leave => Ok(plain(check.member()?)),
         OpBody::Remove { subject, .. } => check.about(subject, Motion::Remove),
         OpBody::SetRole { subject, role } => check.about(subject, Motion::SetRole(*role)),
+        OpBody::DeviceAdd { device, .. } => check.device_add(device),
+        OpBody::DeviceRevoke { last } => {
+            let rests_on = check.member()?;
+            check.takes_out(author, &last.device)?;
+            Ok(plain(rests_on))
+        }
+        OpBody::Evict { subject, device } => check.evict(subject, device),
+        OpBody::Recover { base, facilitators } => check.recover(base, facilitators),
+        OpBody::Restart { generation, .. } => check.restart(*generation),
     }
 }
 
 fn plain(rests_on: Vec<Vec<Grant>>) -> Right {
-    Right { rests_on, motion: None }
+    Right { rests_on, electors: None }
+}
+
+fn together(rests_on: Vec<Vec<Grant>>, electors: Electors) -> Right {
+    Right { rests_on, electors: Some(Arc::new(electors)) }
 }
 
 struct Check<'c, 'a> {
@@ -211,9 +255,71 @@ impl Check<'_, '_> {
         if subject == self.author {
             return Err(Refusal::AboutOneself);
         }
-        let facilitators: Arc<[PersonaId]> = self.fold.facilitators().into();
-        needed(self.elders, &facilitators, self.author, subject).ok_or(Refusal::OnlySenior)?;
-        Ok(Right { rests_on, motion: Some((motion, facilitators)) })
+        let facilitators = self.fold.facilitators();
+        let needed = needed(self.elders, &facilitators, self.author, subject).ok_or(Refusal::OnlySenior)?;
+        Ok(together(rests_on, Electors { who: facilitators.clone(), needed, facilitators }))
+    }
+
+    fn device_add(&self, device: &DeviceId) -> Verdict {
+        let rests_on = self.member()?;
+        let person = self.fold.people.get(self.author).ok_or(Refusal::NotMember)?;
+        let further: Vec<_> = person.further_devices().map(|(_, d)| d).collect();
+        if person.gone.contains(device) || further.contains(device) || further.len() >= DEVICES_MAX {
+            return Err(Refusal::Device);
+        }
+        Ok(plain(rests_on))
+    }
+
+    fn takes_out(&self, subject: &PersonaId, device: &DeviceId) -> Result<(), Refusal> {
+        let person = self.fold.people.get(subject).ok_or(Refusal::NoSuchMember)?;
+        if person.gone.contains(device) || person.gone.len() >= DEVICES_GONE_MAX {
+            return Err(Refusal::NothingChanges);
+        }
+        Ok(())
+    }
+
+    fn evict(&self, subject: &PersonaId, device: &DeviceId) -> Verdict {
+        let mut rests_on = self.facilitator()?;
+        match self.fold.role(subject).ok_or(Refusal::NoSuchMember)? {
+            (Role::Facilitator, _) => return Err(Refusal::StillFacilitator),
+            _ => self.takes_out(subject, device)?,
+        }
+        rests_on.push(self.membership(subject));
+        Ok(plain(rests_on))
+    }
+
+    /// Only the certified roster decides, and only about itself: who came by a link since has no say.
+    fn recover(&self, base: &NodeId, named: &[PersonaId]) -> Verdict {
+        let mut rests_on = self.member()?;
+        let roster = self.elders.electorate(base).ok_or(Refusal::NotCertified)?;
+        if !roster.contains(self.author) || !named.iter().all(|n| roster.contains(n)) {
+            return Err(Refusal::NotElector);
+        }
+        for name in named {
+            self.fold.role(name).ok_or(Refusal::NoSuchMember)?;
+            rests_on.push(self.membership(name));
+        }
+        let facilitators = self.fold.facilitators();
+        if facilitators == named {
+            return Err(Refusal::NothingChanges);
+        }
+        let needed = roster.len() / 2 + 1;
+        Ok(together(rests_on, Electors { who: roster.into_iter().collect(), needed, facilitators }))
+    }
+
+    /// One generation after the other, by the facilitators' quorum.
+    fn restart(&self, generation: u32) -> Verdict {
+        let mut rests_on = self.facilitator()?;
+        let now = self.fold.generation();
+        if Some(generation) != now.checked_add(1) {
+            return Err(Refusal::Generation);
+        }
+        if now > 0 {
+            rests_on.push(self.fold.restarts().filter(|(g, _)| *g == now).map(|(_, d)| d.event.grant()).collect());
+        }
+        let facilitators = self.fold.facilitators();
+        let needed = facilitators.len() / 2 + 1;
+        Ok(together(rests_on, Electors { who: facilitators.clone(), needed, facilitators }))
     }
 }
 

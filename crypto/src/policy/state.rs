@@ -10,6 +10,7 @@ use hearth_protocol::{
 
 use super::{
     COMMITTERS_MAX, Motion, PolicyLog, Seniority, SeniorityKey,
+    ballot::{Ballot, Decided},
     fold::{Fold, Invited},
     log::Entry,
     person::{Event, Kind, Person},
@@ -78,6 +79,8 @@ pub struct Member {
     pub device: Option<DeviceId>,
     /// The invite it came by.
     pub invite: Option<OpId>,
+    /// Further devices, each with the DeviceAdd that brings it.
+    pub devices: BTreeMap<DeviceId, OpId>,
     /// Its place among the members.
     pub seniority: SeniorityKey,
 }
@@ -160,6 +163,19 @@ impl From<&Revocation> for select::Revocation {
     }
 }
 
+/// A Restart in effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restart {
+    /// Generation of the fresh MLS group.
+    pub generation: u32,
+    /// Its ciphersuite.
+    pub suite: u16,
+    /// The node that its first node follows.
+    pub at_node: NodeId,
+    /// The ops that signed it.
+    pub ops: BTreeSet<OpId>,
+}
+
 /// How far a motion is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MotionStatus {
@@ -188,6 +204,12 @@ pub struct PolicyState {
     pub without_effect: BTreeMap<OpId, Refusal>,
     /// Motions that have no quorum yet.
     pub motions: BTreeMap<(PersonaId, Motion), BTreeSet<PersonaId>>,
+    /// Devices that were revoked or evicted: no leaf of that persona has such a key again.
+    pub gone: BTreeSet<(PersonaId, DeviceId)>,
+    /// The Restart in force.
+    pub restart: Option<Restart>,
+    /// Recovers and Restarts that are not decided, with those who signed.
+    pub ballots: BTreeMap<Ballot, BTreeSet<PersonaId>>,
 }
 
 impl PolicyLog {
@@ -227,14 +249,17 @@ impl PolicyLog {
         let mut resolver = Resolver::new(self, seniority);
         let fold = resolver.settle(&self.closure_bits(heads));
         let right = verdict(&fold, &resolver.elders, author, body)?;
-        let (Some((motion, _)), OpBody::Remove { subject, .. } | OpBody::SetRole { subject, .. }) =
-            (right.motion, body)
-        else {
-            return Ok(Standing::Effective);
-        };
+        let Some(electors) = right.electors else { return Ok(Standing::Effective) };
         let state = self.state_at(heads, seniority);
-        let MotionStatus { needed, .. } = state.motion_status(subject, motion);
-        let mut signers = state.signers(subject, motion);
+        let (mut signers, needed) = match body {
+            OpBody::Remove { subject, .. } => state.progress(subject, Motion::Remove),
+            OpBody::SetRole { subject, role } => state.progress(subject, Motion::SetRole(*role)),
+            _ => {
+                let signed = Ballot::of(body).and_then(|ballot| state.ballots.get(&ballot).cloned());
+                let counts = signed.unwrap_or_default().into_iter().filter(|s| electors.who.contains(s));
+                (counts.collect(), electors.needed)
+            }
+        };
         signers.insert(*author);
         Ok(if signers.len() >= needed {
             Standing::Effective
@@ -304,6 +329,10 @@ impl PolicyState {
         MotionStatus { signatures: self.signers(subject, motion).len(), needed }
     }
 
+    fn progress(&self, subject: &PersonaId, motion: Motion) -> (BTreeSet<PersonaId>, usize) {
+        (self.signers(subject, motion), self.motion_status(subject, motion).needed)
+    }
+
     fn signers(&self, subject: &PersonaId, motion: Motion) -> BTreeSet<PersonaId> {
         let signers = self.motions.get(&(*subject, motion)).into_iter().flatten();
         signers.filter(|s| self.role_of(s) == Some(Role::Facilitator) && *s != subject).copied().collect()
@@ -354,7 +383,12 @@ fn read(fold: &Fold<'_>, elders: &Elders<'_>) -> PolicyState {
             let signers = state.motions.entry((*persona, signature.motion)).or_default();
             signers.insert(signature.op.author());
         }
+        state.gone.extend(person.gone.iter().map(|device| (*persona, *device)));
     }
+    for vote in &fold.votes {
+        state.ballots.entry(vote.ballot.clone()).or_default().insert(vote.op.author());
+    }
+    state.restart = fold.restart(elders).and_then(restart);
     state.revocations.sort();
     state.invites = fold.invites.iter().filter_map(|(id, i)| Some((*id, invite(i)?))).collect();
     let members = &state.members;
@@ -375,7 +409,13 @@ fn member(persona: &PersonaId, person: &Person<'_>) -> Option<Member> {
         _ => return None,
     };
     let seniority = (true, u64::MAX, u32::MAX, *persona);
-    Some(Member { name: name.clone(), role, added_by: add.id, adds, device, invite, seniority })
+    let devices = person.further_devices().map(|(by, device)| (device, by.id)).collect();
+    Some(Member { name: name.clone(), role, added_by: add.id, adds, device, invite, devices, seniority })
+}
+
+fn restart(decided: &Decided<'_>) -> Option<Restart> {
+    let Ballot::Restart { generation, suite, at_node } = decided.ballot else { return None };
+    Some(Restart { generation, suite, at_node, ops: decided.event.ops.iter().map(|op| op.id).collect() })
 }
 
 fn revocation(subject: &PersonaId, event: &Event<'_>) -> Option<Revocation> {

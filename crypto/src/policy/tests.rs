@@ -1,33 +1,61 @@
 //! Who may say what, and what becomes of statements that contradict each other.
 
+mod compaction;
 mod conflicts;
+pub(crate) mod devices;
 mod log;
 mod model;
-mod order;
+pub(crate) mod order;
 mod quorum;
+mod recover;
+mod reference;
 mod rights;
+mod sentences;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_protocol::{
     id::{NodeId, OpId, PersonaId},
-    op::{JoinMode, OpBody, Role, SignedOp, Template},
+    op::{JoinMode, OpBody, OpContent, Role, SignedOp, Template},
     time::Minute,
 };
 
-use super::{At, InviteKeys, PolicyLog, PolicyState, Refusal, Seat, genesis};
+use super::{At, InviteKeys, PolicyLog, PolicyState, Refusal, Seat, Seniority, genesis};
 use crate::persona::DeviceKeys;
 
 /// A group whose people are numbers; seniority follows the number.
 pub(crate) struct Group {
     pub(crate) log: PolicyLog,
-    pub(crate) seniority: BTreeMap<PersonaId, (u64, u32)>,
+    pub(crate) seniority: Place,
+}
+
+/// Where a log is read: who came when, and which nodes are certified, with their rosters.
+#[derive(Default)]
+pub(crate) struct Place {
+    pub(crate) elders: BTreeMap<PersonaId, (u64, u32)>,
+    pub(crate) certified: BTreeMap<NodeId, BTreeSet<PersonaId>>,
+}
+
+impl Seniority for Place {
+    fn of(&self, persona: &PersonaId) -> Option<(u64, u32)> {
+        self.elders.get(persona).copied()
+    }
+
+    fn electorate(&self, base: &NodeId) -> Option<BTreeSet<PersonaId>> {
+        self.certified.get(base).cloned()
+    }
 }
 
 pub(crate) fn keys(who: u8) -> DeviceKeys {
     let mut seed = [who; 64];
     seed[32..].fill(who ^ 0x80);
     DeviceKeys::from_seed(&seed)
+}
+
+pub(crate) fn signed(who: u8, content: &OpContent) -> SignedOp {
+    let content = hearth_protocol::cbor::to_vec(content);
+    let sig = keys(who).sign_as_persona(&[hearth_protocol::op::OP_LABEL, &content].concat());
+    SignedOp { content, sig }
 }
 
 pub(crate) fn id(who: u8) -> PersonaId {
@@ -99,8 +127,8 @@ impl Group {
     pub(crate) fn with(facilitators: u8, members: u8, template: Option<Template>) -> Self {
         let mut log = PolicyLog::new();
         log.insert(genesis(&keys(0), founding(template))).unwrap();
-        let seniority = (0..100).map(|who| (id(who), (u64::from(who), u32::from(who)))).collect();
-        let mut group = Self { log, seniority };
+        let elders = (0..100).map(|who| (id(who), (u64::from(who), u32::from(who)))).collect();
+        let mut group = Self { log, seniority: Place { elders, ..Place::default() } };
         for who in 1..facilitators + members {
             group.say(0, add(who, Role::Member));
         }

@@ -43,6 +43,22 @@ pub(crate) struct Entry<N> {
     pub(crate) state: Option<N>,
 }
 
+impl<N> Entry<N> {
+    /// As the judge sees it, whoever commits on it.
+    fn parent<'a>(&'a self, node: NodeId, state: &'a PolicyState) -> judge::Parent<'a> {
+        judge::Parent {
+            node,
+            binding: &self.facts.binding,
+            leaves: &self.facts.leaves,
+            state,
+            seniority: self.elders.as_ref(),
+            // Nothing is compacted yet.
+            settled: &[],
+            light_nodes: 0,
+        }
+    }
+}
+
 /// What made a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Made {
@@ -236,15 +252,15 @@ impl<N: MlsNode> Dag<N> {
     ) -> Result<judge::Judgement, judge::PolicyViolation> {
         let at = self.nodes.get(parent).ok_or(judge::PolicyViolation::UnknownHeads)?;
         let state = log.state_at(&at.heads, at.elders.as_ref());
-        let on = judge::Parent {
-            node: *parent,
-            binding: &at.facts.binding,
-            leaves: &at.facts.leaves,
-            state: &state,
-            seniority: at.elders.as_ref(),
-            light_nodes: self.light_nodes(parent, &commit.author.persona),
-        };
-        judge::commit(log, &on, commit, &child.binding)
+        let light_nodes = self.light_nodes(parent, &commit.author.persona);
+        judge::commit(log, &judge::Parent { light_nodes, ..at.parent(*parent, &state) }, commit, &child.binding)
+    }
+
+    /// What a commit on `parent` that binds `heads` must and may do.
+    pub(crate) fn demand(&self, log: &PolicyLog, parent: &NodeId, heads: &[OpId]) -> judge::Demand {
+        let Some(at) = self.nodes.get(parent) else { return judge::Demand::default() };
+        let state = log.state_at(&at.heads, at.elders.as_ref());
+        judge::demand(log, &at.parent(*parent, &state), heads)
     }
 
     /// Self-updates and joins of a persona at or above a node.

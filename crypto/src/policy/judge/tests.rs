@@ -1,8 +1,11 @@
 //! One test per rule: facts are written by hand, as if MLS had read them from a commit.
 
-use hearth_protocol::op::Role;
+mod devices;
+
+use hearth_protocol::{id::hash, op::Role};
 
 use super::*;
+use crate::mls::AddedLeaf;
 use crate::policy::tests::{Group, add, charter, id, invite, keys, remove, set_role, shield};
 
 /// A node of a group: leaf `n` belongs to person `leaves[n]`.
@@ -11,6 +14,7 @@ struct Node {
     leaves: Vec<Leaf>,
     binding: Binding,
     joins: Vec<OpId>,
+    settled: Vec<OpId>,
     light_nodes: usize,
 }
 
@@ -37,7 +41,7 @@ impl Node {
             first_day: 100,
             generation: 0,
         };
-        Self { group, leaves, binding, joins: vec![], light_nodes: 0 }
+        Self { group, leaves, binding, joins: vec![], settled: vec![], light_nodes: 0 }
     }
 
     fn heads(&self) -> Vec<OpId> {
@@ -76,17 +80,21 @@ impl Node {
         CommitFacts { external: true, aad, author: leaf(9, who), ..self.update(who) }
     }
 
-    fn judge(&self, facts: &CommitFacts, child: &Binding) -> Result<Judgement, PolicyViolation> {
-        let state = self.group.log.state_at(&self.heads(), &self.group.seniority);
-        let parent = Parent {
+    fn parent<'a>(&'a self, state: &'a PolicyState) -> Parent<'a> {
+        Parent {
             node: NODE,
             binding: &self.binding,
             leaves: &self.leaves,
-            state: &state,
+            state,
             seniority: &self.group.seniority,
+            settled: &self.settled,
             light_nodes: self.light_nodes,
-        };
-        commit(&self.group.log, &parent, facts, child)
+        }
+    }
+
+    fn judge(&self, facts: &CommitFacts, child: &Binding) -> Result<Judgement, PolicyViolation> {
+        let state = self.group.log.state_at(&self.heads(), &self.group.seniority);
+        commit(&self.group.log, &self.parent(&state), facts, child)
     }
 }
 

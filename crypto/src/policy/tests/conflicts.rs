@@ -147,9 +147,9 @@ fn the_removed_cannot_strike_back_from_beside_its_removal() {
 /// Facilitators 0–2, of whom 2 signs against both others at once.
 fn mutual(seniority_of_one: u64) -> Group {
     let mut group = Group::new(3, 0);
-    group.seniority.insert(id(1), (seniority_of_one, 0));
-    group.seniority.insert(id(0), (5, 0));
-    group.seniority.insert(id(2), (9, 0));
+    group.seniority.elders.insert(id(1), (seniority_of_one, 0));
+    group.seniority.elders.insert(id(0), (5, 0));
+    group.seniority.elders.insert(id(2), (9, 0));
     let at = group.heads();
     let first = group.say_on(2, &at, remove(1));
     let second = group.say_on(2, &at, remove(0));

@@ -36,21 +36,15 @@ fn a_foreign_signature_a_wrong_counter_and_another_group_are_refused() {
     assert_eq!(group.log.insert(forged), Err(OpError::Signature));
 
     for lamport in [1, good.open().unwrap().lamport + 1, u64::MAX] {
-        let content = hearth_protocol::op::OpContent { lamport, ..good.open().unwrap() };
+        let content = OpContent { lamport, ..good.open().unwrap() };
         assert_eq!(group.log.insert(signed(0, &content)), Err(OpError::Lamport));
     }
-    let content = hearth_protocol::op::OpContent { group: GroupId([5; 32]), ..good.open().unwrap() };
+    let content = OpContent { group: GroupId([5; 32]), ..good.open().unwrap() };
     assert_eq!(group.log.insert(signed(0, &content)), Err(OpError::OtherGroup));
 
     let mut torn = good;
     torn.content.pop();
     assert!(matches!(group.log.insert(torn), Err(OpError::Shape(_))));
-}
-
-fn signed(who: u8, content: &hearth_protocol::op::OpContent) -> SignedOp {
-    let content = hearth_protocol::cbor::to_vec(content);
-    let sig = keys(who).sign_as_persona(&[hearth_protocol::op::OP_LABEL, &content].concat());
-    SignedOp { content, sig }
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! When and how this member commits: it realises what the ops already say, and nothing else.
 
+use std::collections::BTreeSet;
+
 use hearth_crypto::{
     mls::{Binding, CommitFacts, CommitPlan, Leaf, Mls, MlsNode},
-    policy::PolicyState,
+    policy::{PolicyState, judge::Demand},
 };
 use hearth_protocol::{
     frame::{CommitFrame, Control},
@@ -70,14 +72,13 @@ impl<M: Mls> Group<M> {
         let Some(state) = tip.state.as_ref().filter(|s| s.has_secrets()) else { return false };
         let target = self.log.state_at(above, tip.elders.as_ref());
         let me = self.keys.device();
-        let gone = |l: &&Leaf| !target.members.contains_key(&l.persona);
-        let removes: Vec<u32> = tip.facts.leaves.iter().filter(gone).map(|l| l.index).collect();
+        let demand = self.dag.demand(&self.log, &tip_id, above);
+        let removes: Vec<u32> = demand.removes.iter().map(|l| l.index).collect();
         if tip.facts.leaves.iter().any(|l| l.device == me && removes.contains(&l.index)) {
             // Nobody commits their own removal: another member does.
             return false;
         }
-        let missing = target.members.iter().filter(|(p, _)| !tip.facts.leaves.iter().any(|l| l.persona == **p));
-        let adds: Vec<Vec<u8>> = missing.filter_map(|(_, m)| self.key_package_of(&m.adds)).collect();
+        let adds = self.new_members(&demand, &target, ctx);
         let (network, first_day) = match removes.is_empty() {
             true => (Some(tip.network), tip.facts.binding.first_day),
             false => (None, ctx.now.day().0),
@@ -102,11 +103,20 @@ impl<M: Mls> Group<M> {
         true
     }
 
-    fn key_package_of(&self, adds: &[OpId]) -> Option<Vec<u8>> {
-        adds.iter().find_map(|op| match &self.log.content(op)?.body {
-            OpBody::Add { key_package, .. } => Some(key_package.clone()),
-            _ => None,
-        })
+    /// KeyPackages of members without a leaf, one each. What does not check, or is of a device that was taken out, is
+    /// skipped, so that one bad op blocks nothing.
+    fn new_members(&self, demand: &Demand, target: &PolicyState, ctx: &Ctx<'_, M>) -> Vec<Vec<u8>> {
+        let (mut taken, mut found) = (BTreeSet::new(), Vec::new());
+        for asked in demand.adds.iter().filter(|asked| asked.device.is_none() && asked.replaces.is_none()) {
+            let Some(OpBody::Add { key_package, .. }) = self.log.content(&asked.op).map(|c| &c.body) else { continue };
+            let Ok(leaf) = ctx.mls.inspect_key_package(key_package) else { continue };
+            let fits = leaf.persona == asked.persona && !target.gone.contains(&(leaf.persona, leaf.device));
+            let fresh = self.dag.tip_entry().is_some_and(|t| t.facts.leaves.iter().all(|l| l.device != leaf.device));
+            if fits && fresh && taken.insert(asked.persona) {
+                found.push(key_package.clone());
+            }
+        }
+        found
     }
 }
 
