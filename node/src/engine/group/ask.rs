@@ -236,6 +236,13 @@ impl<M: Mls> Group<M> {
         if role < Role::Member {
             return Err(Refusal::new(Kind::Invalid, "an invite makes members at most: promote them later"));
         }
+        if self.view.settings.join == JoinMode::Knock {
+            // Today's door shows tree and log to whoever holds the link: not before somebody was admitted.
+            return Err(Refusal::new(
+                Kind::NotPermitted,
+                "knocking is not built yet: nobody can be let into this group",
+            ));
+        }
         if self.view.settings.shield {
             return Err(Refusal::new(Kind::NotPermitted, "the shield is on: no invites until it is off"));
         }
