@@ -6,7 +6,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | [`id`] | 32-byte identifiers, one type each |
-//! | [`time`] | timestamps and minutes: never read here, always passed in |
+//! | [`time`] | timestamps, seconds and minutes: never read here, always passed in |
 //! | [`limits`] | every bound, in one place |
 //! | [`cbor`] | strict encoding and decoding |
 //! | [`op`] | the policy log's signed statements |

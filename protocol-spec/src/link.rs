@@ -6,7 +6,7 @@ use crate::{
     cbor,
     id::{GroupId, OpId, hash},
     limits::{ADDRESS_MAX, BOOTSTRAP_MAX, LINK_MAX, RELAYS_MAX},
-    time::Minute,
+    time::Second,
 };
 
 /// How every link begins.
@@ -34,9 +34,9 @@ pub struct InviteLink {
     /// Addresses of members' own nodes, for groups without relays.
     #[n(5)]
     pub bootstrap: Vec<String>,
-    /// When it ends.
+    /// When it ends: not used in this second or after it.
     #[n(6)]
-    pub expires: Minute,
+    pub expires: Second,
 }
 
 /// A link that cannot be used.
@@ -111,7 +111,7 @@ mod tests {
             invite: OpId([2; 32]),
             relays: vec!["/ip4/127.0.0.1/tcp/4001/p2p/12D3KooWx".into()],
             bootstrap: vec![],
-            expires: Minute(9),
+            expires: Second(9),
         }
     }
 

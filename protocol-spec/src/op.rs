@@ -6,7 +6,7 @@ use crate::{
     cbor::{self, DecodeError, Wire},
     id::{DeviceId, GroupId, NodeId, OpId, PersonaId, hash},
     limits::{self, OP_MAX},
-    time::Minute,
+    time::Second,
 };
 
 /// What an Ed25519 signature over an op covers: this label, then the content's encoding.
@@ -133,9 +133,9 @@ pub enum OpBody {
         /// At most member.
         #[n(3)]
         role: Role,
-        /// No Join at or after this minute.
+        /// No Join in this second or after it.
         #[n(4)]
-        expires: Minute,
+        expires: Second,
         /// How it admits.
         #[n(5)]
         mode: JoinMode,

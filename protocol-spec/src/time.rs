@@ -7,6 +7,11 @@ use minicbor::{Decode, Encode};
 #[cbor(transparent)]
 pub struct Timestamp(#[n(0)] pub u64);
 
+/// Seconds since 1970-01-01T00:00:00Z: when an invite ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Second(#[n(0)] pub u64);
+
 /// Minutes since 1970-01-01T00:00Z: the resolution that other members see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
@@ -30,6 +35,12 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// The second it lies in.
+    #[must_use]
+    pub fn second(self) -> Second {
+        Second(self.0 / 1_000)
+    }
+
     /// The minute it lies in.
     #[must_use]
     pub fn minute(self) -> Minute {
@@ -40,6 +51,20 @@ impl Timestamp {
     #[must_use]
     pub fn day(self) -> Day {
         Day(self.0 / 86_400_000)
+    }
+}
+
+impl Second {
+    /// The first second that begins `seconds` after `now` or later: a promised lifetime is never cut short.
+    #[must_use]
+    pub fn after(now: Timestamp, seconds: u64) -> Self {
+        Self(now.0.div_ceil(1_000).saturating_add(seconds))
+    }
+
+    /// The first instant of the second.
+    #[must_use]
+    pub fn start(self) -> Timestamp {
+        Timestamp(self.0.saturating_mul(1_000))
     }
 }
 

@@ -13,7 +13,7 @@ use hearth_protocol::{
     op::{JoinMode, LastSeen, OpBody, OpContent, Role, SignedOp},
     packet::{Packet, SharedEnvelopes},
     sync::{SyncMessage, SyncSet},
-    time::{Day, Minute},
+    time::{Day, Minute, Second},
 };
 
 type Reader = (&'static str, fn(&[u8]) -> Option<DecodeError>, usize);
@@ -192,7 +192,7 @@ fn ops_are_bounded_field_by_field() {
         op(OpBody::Add { subject: PersonaId([6; 32]), name: name.into(), role, key_package: vec![1] })
     };
     let invite = |uses, role| {
-        let (join_pk, door_pk, expires, mode) = ([7; 32], [8; 32], Minute(9), JoinMode::Open);
+        let (join_pk, door_pk, expires, mode) = ([7; 32], [8; 32], Second(9), JoinMode::Open);
         op(OpBody::Invite { join_pk, door_pk, uses, role, expires, mode })
     };
     let policy = |charter: Option<String>, relays, successors| {

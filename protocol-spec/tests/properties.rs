@@ -15,7 +15,7 @@ use hearth_protocol::{
     op::{JoinMode, LastSeen, OpBody, OpContent, Role, SignedOp, Template},
     packet::{Packet, SharedEnvelopes},
     sync::{SyncMessage, SyncSet},
-    time::{Day, Minute},
+    time::{Day, Minute, Second},
 };
 use minicbor::bytes::ByteVec;
 use proptest::{array::uniform32, collection::vec, option, prelude::*, sample::select};
@@ -119,7 +119,7 @@ fn later_body() -> impl Strategy<Value = OpBody> {
         }),
         (uniform32(any::<u8>()), uniform32(any::<u8>()), 1..=INVITE_USES_MAX, low_role(), any::<u64>(), mode())
             .prop_map(|(join_pk, door_pk, uses, role, expires, mode)| {
-                OpBody::Invite { join_pk, door_pk, uses, role, expires: Minute(expires), mode }
+                OpBody::Invite { join_pk, door_pk, uses, role, expires: Second(expires), mode }
             }),
         op_id().prop_map(|invite| OpBody::InviteRevoke { invite }),
         (op_id(), 0..INVITE_USES_MAX, name(), sig()).prop_map(|(invite, slot, name, invite_sig)| OpBody::Join {
@@ -572,8 +572,8 @@ proptest! {
 
     #[test]
     fn links_read_back(secret in uniform32(any::<u8>()), group in group(), invite in op_id(),
-        relays in vec(text(), 0..=RELAYS_MAX), bootstrap in vec(text(), 0..=BOOTSTRAP_MAX), minute in any::<u64>()) {
-        let link = InviteLink { v: 1, secret, group, invite, relays, bootstrap, expires: Minute(minute) };
+        relays in vec(text(), 0..=RELAYS_MAX), bootstrap in vec(text(), 0..=BOOTSTRAP_MAX), end in any::<u64>()) {
+        let link = InviteLink { v: 1, secret, group, invite, relays, bootstrap, expires: Second(end) };
         prop_assert_eq!(InviteLink::parse(&link.to_text()), Ok(link));
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearth_protocol::{
     id::{DeviceId, NodeId, OpId, PersonaId, hash},
     op::{JoinMode, OpBody, Role, Template},
-    time::Minute,
+    time::Second,
 };
 
 use super::{
@@ -111,8 +111,8 @@ pub struct Invite {
     pub taken: BTreeMap<u32, PersonaId>,
     /// The role it confers, before a template lowers it.
     pub role: Role,
-    /// No Join at or after this minute.
-    pub expires: Minute,
+    /// No Join in this second or after it.
+    pub expires: Second,
     /// How it admits.
     pub mode: JoinMode,
     /// Whether it still admits.
@@ -339,7 +339,7 @@ impl PolicyState {
     }
 
     /// Invites that admit at `now`: none under the Shield.
-    pub fn open_invites(&self, now: Minute) -> impl Iterator<Item = (&OpId, &Invite)> {
+    pub fn open_invites(&self, now: Second) -> impl Iterator<Item = (&OpId, &Invite)> {
         let open = move |i: &Invite| i.status == InviteStatus::Open && now < i.expires && !self.settings.shield;
         self.invites.iter().filter(move |(_, i)| open(i))
     }
@@ -355,7 +355,7 @@ impl PolicyState {
 
     /// As [`Self::admits`], and not expired: what a committer, or a joiner before it tries, asks.
     #[must_use]
-    pub fn join_allowed(&self, joiner: &PersonaId, seat: (&OpId, u32), now: Minute) -> bool {
+    pub fn join_allowed(&self, joiner: &PersonaId, seat: (&OpId, u32), now: Second) -> bool {
         let (invite, slot) = seat;
         self.admits(joiner, invite, slot) && self.invites.get(invite).is_some_and(|i| now < i.expires)
     }

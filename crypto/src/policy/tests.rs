@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearth_protocol::{
     id::{NodeId, OpId, PersonaId},
     op::{JoinMode, OpBody, OpContent, Role, SignedOp, Template},
-    time::Minute,
+    time::Second,
 };
 
 use super::{At, InviteKeys, PolicyLog, PolicyState, Refusal, Seat, Seniority, genesis};
@@ -94,7 +94,7 @@ pub(crate) fn invite(secret: u8, uses: u32) -> OpBody {
         door_pk: [9; 32],
         uses,
         role: Role::Member,
-        expires: Minute(1_000),
+        expires: Second(1_000),
         mode: JoinMode::Open,
     }
 }

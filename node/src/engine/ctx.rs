@@ -5,7 +5,8 @@ use hearth_protocol::{
     id::GroupId,
     time::{Day, Timestamp},
 };
-use rand::CryptoRng;
+use rand::{CryptoRng, SeedableRng};
+use rand_chacha::ChaCha20Rng;
 
 use super::{
     Effects,
@@ -16,14 +17,33 @@ use crate::{
     store::{Bucket, Table, Write},
 };
 
+/// What all groups of one engine work with.
+pub(crate) struct Shared<M> {
+    pub(crate) mls: M,
+    pub(crate) rng: ChaCha20Rng,
+    next_ticket: u64,
+    /// Where this process's commons can be reached.
+    pub(crate) commons: Vec<String>,
+}
+
+impl<M: Mls> Shared<M> {
+    pub(crate) fn new(mls: M, seed: [u8; 32]) -> Self {
+        Self { mls, rng: ChaCha20Rng::from_seed(seed), next_ticket: 0, commons: Vec::new() }
+    }
+
+    pub(crate) fn ctx<'a>(&'a mut self, now: Timestamp, fx: &'a mut Effects) -> Ctx<'a, M> {
+        let Self { mls, rng, next_ticket, commons } = self;
+        Ctx { mls, now, rng, fx, next_ticket, commons }
+    }
+}
+
 /// One call's surroundings.
 pub(crate) struct Ctx<'a, M: Mls> {
     pub(crate) mls: &'a M,
     pub(crate) now: Timestamp,
     pub(crate) rng: &'a mut dyn CryptoRng,
     pub(crate) fx: &'a mut Effects,
-    pub(crate) next_ticket: &'a mut u64,
-    /// Where this process's commons can be reached.
+    next_ticket: &'a mut u64,
     pub(crate) commons: &'a [String],
 }
 

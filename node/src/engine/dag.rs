@@ -4,7 +4,8 @@
 //! base's GroupInfo by replay. Validity is judged once, against the parent, and never depends on the tip.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -20,6 +21,8 @@ use hearth_protocol::{
 
 /// Frames that wait for their parent or for ops; the oldest gives way, and sync brings it again.
 const WAITING: usize = 512;
+/// Policies that are kept once worked out: the tip's, and those of nodes around it.
+const POLICIES: usize = 8;
 /// Depth below the tip whose state is kept in full; older nodes can still be validated by replay.
 const RETAIN: u64 = 24;
 
@@ -91,6 +94,10 @@ pub(crate) struct Dag<N> {
     pub(crate) nodes: BTreeMap<NodeId, Entry<N>>,
     frames: BTreeMap<FrameId, (CommitFrame, Option<NodeId>)>,
     waiting: Vec<CommitFrame>,
+    /// Number of ops and of nodes when what waits was last tried: before one of them grows, trying again is in vain.
+    tried: (usize, usize),
+    /// What a node's heads say never changes: worked out once, newest last.
+    policies: RefCell<VecDeque<(NodeId, Arc<PolicyState>)>>,
     pub(crate) tip: NodeId,
 }
 
@@ -113,7 +120,16 @@ impl<N: MlsNode> Dag<N> {
             facts,
         };
         let nodes = BTreeMap::from([(node, entry)]);
-        Self { base: node, base_info, nodes, frames: BTreeMap::new(), waiting: Vec::new(), tip: node }
+        Self {
+            base: node,
+            base_info,
+            nodes,
+            frames: BTreeMap::new(),
+            waiting: Vec::new(),
+            tried: (0, 0),
+            policies: RefCell::default(),
+            tip: node,
+        }
     }
 
     pub(crate) fn entry(&self, node: &NodeId) -> Option<&Entry<N>> {
@@ -131,10 +147,10 @@ impl<N: MlsNode> Dag<N> {
     }
 
     /// Frames that made nodes, parents first.
-    pub(crate) fn frames_in_order(&self) -> Vec<&CommitFrame> {
+    pub(crate) fn frames_in_order(&self) -> Vec<(FrameId, &CommitFrame)> {
         let mut made: Vec<_> = self.nodes.values().filter_map(|e| Some((e.depth, e.made.as_ref()?.frame))).collect();
         made.sort_unstable();
-        made.iter().filter_map(|(_, f)| self.frames.get(f).map(|(frame, _)| frame)).collect()
+        made.iter().filter_map(|(_, f)| self.frames.get(f).map(|(frame, _)| (*f, frame))).collect()
     }
 
     pub(crate) fn frame(&self, id: &FrameId) -> Option<&CommitFrame> {
@@ -154,8 +170,18 @@ impl<N: MlsNode> Dag<N> {
     }
 
     /// Policy at a node: what its effective heads say.
-    pub(crate) fn policy(&self, log: &PolicyLog, node: &NodeId) -> PolicyState {
-        self.nodes.get(node).map(|e| log.state_at(&e.heads, e.elders.as_ref())).unwrap_or_default()
+    pub(crate) fn policy(&self, log: &PolicyLog, node: &NodeId) -> Arc<PolicyState> {
+        let mut known = self.policies.borrow_mut();
+        if let Some((_, state)) = known.iter().find(|(n, _)| n == node) {
+            return Arc::clone(state);
+        }
+        let Some(entry) = self.nodes.get(node) else { return Arc::default() };
+        let state = Arc::new(log.state_at(&entry.heads, entry.elders.as_ref()));
+        if known.len() >= POLICIES {
+            known.pop_front();
+        }
+        known.push_back((*node, Arc::clone(&state)));
+        state
     }
 
     /// Takes a frame in; the node it makes has secrets where this member can have them.
@@ -251,7 +277,7 @@ impl<N: MlsNode> Dag<N> {
         child: &NodeFacts,
     ) -> Result<judge::Judgement, judge::PolicyViolation> {
         let at = self.nodes.get(parent).ok_or(judge::PolicyViolation::UnknownHeads)?;
-        let state = log.state_at(&at.heads, at.elders.as_ref());
+        let state = self.policy(log, parent);
         let light_nodes = self.light_nodes(parent, &commit.author.persona);
         judge::commit(log, &judge::Parent { light_nodes, ..at.parent(*parent, &state) }, commit, &child.binding)
     }
@@ -259,7 +285,7 @@ impl<N: MlsNode> Dag<N> {
     /// What a commit on `parent` that binds `heads` must and may do.
     pub(crate) fn demand(&self, log: &PolicyLog, parent: &NodeId, heads: &[OpId]) -> judge::Demand {
         let Some(at) = self.nodes.get(parent) else { return judge::Demand::default() };
-        let state = log.state_at(&at.heads, at.elders.as_ref());
+        let state = self.policy(log, parent);
         judge::demand(log, &at.parent(*parent, &state), heads)
     }
 
@@ -278,6 +304,9 @@ impl<N: MlsNode> Dag<N> {
     /// Tries again what waited. Returns the nodes made.
     pub(crate) fn retry<M: Mls<Node = N>>(&mut self, mls: &M, log: &mut PolicyLog) -> Vec<NodeId> {
         let mut made = Vec::new();
+        if self.tried == (log.len(), self.nodes.len()) {
+            return made;
+        }
         loop {
             let before = made.len();
             for frame in std::mem::take(&mut self.waiting) {
@@ -286,6 +315,7 @@ impl<N: MlsNode> Dag<N> {
                 }
             }
             if made.len() == before {
+                self.tried = (log.len(), self.nodes.len());
                 return made;
             }
         }

@@ -1,6 +1,7 @@
 //! One group: everything this member knows of it, and what it does about what comes in.
 
 pub(crate) mod ask;
+mod catalogue;
 mod commit;
 pub(crate) mod door;
 mod follow;
@@ -71,6 +72,8 @@ pub(crate) struct Group<M: Mls> {
     /// Envelopes of others to be acknowledged, and when.
     acks: BTreeSet<EnvelopeId>,
     ack_at: Option<Timestamp>,
+    unrealised: commit::Unrealised,
+    catalogue: catalogue::Catalogue,
     /// When each op that no commit realises yet was first seen.
     op_since: BTreeMap<OpId, Timestamp>,
     /// Members known to have acknowledged or written something: those who joined by link are confirmed by it.
@@ -87,6 +90,8 @@ pub(crate) struct Group<M: Mls> {
     rejoin_at: Timestamp,
     /// What the tip was last picked from: log length, number of nodes.
     selected: (usize, usize),
+    /// Number of nodes when held packets were last tried: each waits for one.
+    held_at: usize,
     pub(crate) draft: String,
     saved: rows::Saved,
     gap_since: BTreeMap<PersonaId, (u64, Timestamp)>,
@@ -123,6 +128,8 @@ impl<M: Mls> Group<M> {
             synced: today,
             acks: BTreeSet::new(),
             ack_at: None,
+            unrealised: commit::Unrealised::default(),
+            catalogue: catalogue::Catalogue::default(),
             op_since: BTreeMap::new(),
             heard: BTreeSet::new(),
             stranded: false,
@@ -132,6 +139,7 @@ impl<M: Mls> Group<M> {
             look_at: Timestamp(0),
             rejoin_at: Timestamp(0),
             selected: (0, 0),
+            held_at: 0,
             draft: String::new(),
             saved: rows::Saved::default(),
             gap_since: BTreeMap::new(),
@@ -317,7 +325,8 @@ impl<M: Mls> Group<M> {
                     self.refresh_view(ctx);
                 }
             }
-            if self.inbox.is_waiting() {
+            if self.inbox.is_waiting() && self.held_at != self.dag.nodes.len() {
+                self.held_at = self.dag.nodes.len();
                 self.retry_held(ctx);
             }
             if !self.commit_if_due(ctx) {

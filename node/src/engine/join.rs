@@ -240,7 +240,7 @@ fn ended(state: &PolicyState, invite: &hearth_crypto::policy::Invite, now: Times
         InviteStatus::Exhausted => Some(ClosedReason::Exhausted),
         InviteStatus::Revoked => Some(ClosedReason::Revoked),
         InviteStatus::Open if state.settings.shield => Some(ClosedReason::Revoked),
-        InviteStatus::Open if invite.expires <= now.minute() => Some(ClosedReason::Expired),
+        InviteStatus::Open if invite.expires <= now.second() => Some(ClosedReason::Expired),
         InviteStatus::Open => None,
     }
 }

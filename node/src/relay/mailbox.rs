@@ -130,6 +130,12 @@ impl<S: MailboxStore> Mailbox<S> {
         Ok(mailbox)
     }
 
+    /// Ends it: what its store holds stays.
+    #[must_use]
+    pub fn into_store(self) -> S {
+        self.store
+    }
+
     fn count(&mut self) -> Result<(), StoreError> {
         let mut after = None;
         loop {

@@ -14,7 +14,7 @@ use hearth_protocol::{
     op::{self, JoinMode, LastSeen, OpBody, OpContent, Role, SignedOp, Template},
     packet::{Packet, SharedEnvelopes},
     sync::{SyncMessage, SyncSet},
-    time::{Day, Minute},
+    time::{Day, Minute, Second},
 };
 use minicbor::bytes::ByteVec;
 use serde_json::{Value, json};
@@ -254,7 +254,7 @@ fn op_body(i: In<'_>) -> Option<OpBody> {
             door_pk: body.array("door_pk")?,
             uses: u32::try_from(body.number("uses")?).ok()?,
             role: body.role()?,
-            expires: Minute(body.number("expires")?),
+            expires: Second(body.number("expires")?),
             mode: body.mode("mode")?,
         },
         "invite_revoke" => OpBody::InviteRevoke { invite: OpId(body.array("invite")?) },
@@ -435,7 +435,7 @@ fn link_case(i: In<'_>) -> Option<Value> {
         invite: OpId(i.array("invite")?),
         relays: i.texts("relays")?,
         bootstrap: i.texts("bootstrap")?,
-        expires: Minute(i.number("expires")?),
+        expires: Second(i.number("expires")?),
     };
     let text = link.to_text();
     let parses = InviteLink::parse(&text).as_ref() == Ok(&link);

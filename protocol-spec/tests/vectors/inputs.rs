@@ -57,7 +57,7 @@ fn ops() -> File {
                 "op",
                 op(
                     3,
-                    json!({ "kind": "invite", "join_pk": b32(0x77), "door_pk": b32(0x78), "uses": 12, "role": "newcomer", "expires": 29_400_000, "mode": "knock" }),
+                    json!({ "kind": "invite", "join_pk": b32(0x77), "door_pk": b32(0x78), "uses": 12, "role": "newcomer", "expires": 1_764_000_001, "mode": "knock" }),
                 ),
             ),
             ("invite revoke", "op", op(4, json!({ "kind": "invite_revoke", "invite": b32(0x79) }))),
@@ -208,7 +208,7 @@ fn nodes() -> File {
 
 fn links() -> File {
     let relay = "/dns4/relay.example/tcp/4001/p2p/12D3KooWExample";
-    let link = |relays: Value, bootstrap: Value| json!({ "v": 1, "secret": b32(0x5e), "group": b32(0xaa), "invite": b32(0x79), "relays": relays, "bootstrap": bootstrap, "expires": 29_400_000 });
+    let link = |relays: Value, bootstrap: Value| json!({ "v": 1, "secret": b32(0x5e), "group": b32(0xaa), "invite": b32(0x79), "relays": relays, "bootstrap": bootstrap, "expires": 1_764_000_001 });
     File {
         name: "link",
         about: "invite links, doors and their wrappers",

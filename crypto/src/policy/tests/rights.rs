@@ -111,14 +111,14 @@ fn an_invite_admits_by_slot_until_it_is_used_up() {
     assert_eq!(group.refusal(&twice), Some(Refusal::SlotTaken));
     let again = group.join_on(10, &at, 1, (open, 1));
     assert_eq!(group.refusal(&again), Some(Refusal::AlreadyMember));
-    assert!(group.state().join_allowed(&id(11), (&open, 1), Minute(999)));
-    assert!(!group.state().join_allowed(&id(11), (&open, 1), Minute(1_000)), "expired");
+    assert!(group.state().join_allowed(&id(11), (&open, 1), Second(999)));
+    assert!(!group.state().join_allowed(&id(11), (&open, 1), Second(1_000)), "expired");
     let at = group.heads();
     group.join_on(11, &at, 1, (open, 1));
     let state = group.state();
     assert_eq!(state.invites[&open].status, InviteStatus::Exhausted);
     assert_eq!(state.members[&id(11)].invite, Some(open));
-    assert_eq!(state.open_invites(Minute(0)).count(), 0);
+    assert_eq!(state.open_invites(Second(0)).count(), 0);
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn revoked_shielded_and_knock_invites_admit_nobody() {
     let mut group = Group::new(1, 0);
     let open = group.say(0, invite(1, 2));
     group.say(0, shield(true));
-    assert_eq!(group.state().open_invites(Minute(0)).count(), 0);
+    assert_eq!(group.state().open_invites(Second(0)).count(), 0);
     assert!(!group.state().admits(&id(9), &open, 0));
     let at = group.heads();
     let shielded = group.join_on(9, &at, 1, (open, 0));

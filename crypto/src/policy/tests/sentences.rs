@@ -99,7 +99,7 @@ fn a_facilitators_invites_go_with_its_role() {
         group.say_on(0, &at, by);
         let state = group.state();
         assert_eq!(state.invites[&known].status, InviteStatus::Revoked);
-        assert!(!state.open_invites(Minute(0)).any(|(id, _)| *id == beside));
+        assert!(!state.open_invites(Second(0)).any(|(id, _)| *id == beside));
     }
 }
 

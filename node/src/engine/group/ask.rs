@@ -12,7 +12,7 @@ use hearth_protocol::{
     limits,
     link::InviteLink,
     op::{JoinMode, LastSeen, OpBody, Role, Template},
-    time::{Minute, Timestamp},
+    time::Second,
 };
 
 use super::Group;
@@ -128,16 +128,13 @@ impl<M: Mls> Group<M> {
         let tip = self.dag.tip_entry().ok_or(NOT_HERE)?;
         let authenticator = tip.state.as_ref().and_then(|s| s.authenticator().ok()).unwrap_or_default();
         let hex = |bytes: &[u8]| data_encoding::HEXLOWER.encode(&hash(&[bytes]));
-        let mut leaves: Vec<u8> = Vec::new();
-        for leaf in &tip.facts.leaves {
-            leaves.extend_from_slice(&leaf.persona.0);
-            leaves.extend_from_slice(&leaf.device.0);
-        }
+        let roster: std::collections::BTreeSet<_> = tip.facts.leaves.iter().map(|l| l.persona).collect();
+        let roster: Vec<u8> = roster.iter().flat_map(|p| p.0).collect();
         Ok(Answer::Tip {
             node: self.dag.tip,
             epoch: tip.facts.epoch,
             authenticator_hash: hex(&authenticator),
-            members_hash: hex(&leaves),
+            members_hash: hex(&roster),
             policy_heads: self.view.heads.clone(),
         })
     }
@@ -191,7 +188,7 @@ impl<M: Mls> Group<M> {
     }
 
     fn set_relays(&mut self, relays: Vec<String>, ctx: &mut Ctx<'_, M>) -> Result<Answer> {
-        crate::engine::check_relays(&relays)?;
+        crate::engine::commands::check_relays(&relays)?;
         let (charter, history_days, slow_mode_s, shield, successors) = (None, None, None, None, None);
         self.set_policy(
             OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays: Some(relays), successors },
@@ -200,7 +197,7 @@ impl<M: Mls> Group<M> {
     }
 
     /// What a link to a group that one is in would show.
-    pub(crate) fn inspect(&self, expires: Minute, _now: Timestamp) -> Result<Answer> {
+    pub(crate) fn inspect(&self, expires: Second) -> Result<Answer> {
         let settings = &self.view.settings;
         Ok(Answer::Inspected {
             group_name: settings.name.clone(),
@@ -246,8 +243,7 @@ impl<M: Mls> Group<M> {
         if self.view.settings.shield {
             return Err(Refusal::new(Kind::NotPermitted, "the shield is on: no invites until it is off"));
         }
-        // The minute in which it ends; a moment less than a minute still counts as one.
-        let expires = Minute(ctx.now.plus_ms(seconds.saturating_mul(1000).saturating_add(59_999)).minute().0);
+        let expires = Second::after(ctx.now, seconds);
         let secret: [u8; 32] = ctx.random();
         let keys = InviteKeys::from_secret(&secret);
         let door_pk = hpke::public_key(keys.door_seed())

@@ -8,7 +8,7 @@ use hearth_crypto::{
 };
 use hearth_protocol::{
     frame::{CommitFrame, Control},
-    id::{OpId, hash},
+    id::{NodeId, OpId, hash},
     op::OpBody,
 };
 
@@ -22,22 +22,35 @@ const MEMBER_MS: u64 = 30 * 60_000;
 /// And this long for a removal.
 const MEMBER_REMOVAL_MS: u64 = 5 * 60_000;
 
+/// Ops that no commit realises yet, and the heads that one would write, as they follow from one tip and one log.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Unrealised {
+    /// The tip, and the number of ops.
+    seen: Option<(NodeId, usize)>,
+    above: Vec<OpId>,
+    ops: Vec<OpId>,
+}
+
 impl<M: Mls> Group<M> {
     /// Commits if ops wait and it is this member's turn. True when it did.
     pub(super) fn commit_if_due(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
         if !self.is_joined() || self.stranded || self.dag.is_waiting() {
             return false;
         }
-        let Some(tip) = self.dag.tip_entry() else { return false };
-        let above = self.log.heads_above(&tip.heads);
-        let realised = self.dag.realised(&self.log, &self.dag.tip);
-        let open: Vec<OpId> = self.log.closure(&above).into_iter().filter(|op| !realised.contains(op)).collect();
-        self.op_since.retain(|op, _| open.contains(op));
-        if open.is_empty() {
+        let seen = Some((self.dag.tip, self.log.len()));
+        if self.unrealised.seen != seen {
+            let above = self.log.heads_above(self.tip_heads());
+            let realised = self.dag.realised(&self.log, &self.dag.tip);
+            let ops: Vec<OpId> = self.log.closure(&above).into_iter().filter(|op| !realised.contains(op)).collect();
+            self.op_since.retain(|op, _| ops.contains(op));
+            self.unrealised = Unrealised { seen, above, ops };
+        }
+        if self.unrealised.ops.is_empty() {
             return false;
         }
+        let Unrealised { above, ops, .. } = self.unrealised.clone();
         let at_tip = self.dag.policy(&self.log, &self.dag.tip);
-        let due = open.iter().map(|op| self.due(op, &at_tip, ctx)).min();
+        let due = ops.iter().map(|op| self.due(op, &at_tip, ctx)).min();
         match due {
             Some(at) if at <= ctx.now => self.commit(&above, ctx),
             Some(at) => {

@@ -127,12 +127,17 @@ impl<M: Mls> Group<M> {
 
     fn write_door(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
         let tip = self.dag.tip;
+        let open = self.view.open_invites(ctx.now.second()).next().is_some();
+        let stale = self.stale_wrappers(address, ctx.now);
+        let Some(at) = self.doors.at.get(address) else { return };
+        if stale.is_empty() && (!open || (at.node == Some(tip) && at.rejoin == Some(tip))) {
+            return;
+        }
         let Some(key) = self.desk.sessions.get(address).and_then(|s| s.key) else { return };
         let Some(network) = self.network().cloned() else { return };
         let Some(body_key) = self.dag.secret_state(&tip).and_then(|s| s.export(DOOR_LABEL, b"").ok()) else { return };
         let body_keys = network.door_slot(&key);
         let Some(at) = self.doors.at.get(address) else { return };
-        let open = self.view.open_invites(ctx.now.minute()).next().is_some();
         if at.node != Some(tip) && open && !at.jobs.values().any(|j| j.what == What::Body(tip)) {
             let Some(body) =
                 self.door_body(ctx).and_then(|b| seal_body(&body_key, DOOR_SEAL, &cbor::to_vec(&b), ctx.rng).ok())
@@ -152,24 +157,11 @@ impl<M: Mls> Group<M> {
                 ctx,
             );
         }
-        let invites: Vec<_> = self
-            .view
-            .invites
-            .iter()
-            .map(|(id, i)| (*id, i.join_pk, i.door_pk, self.invite_status(i, ctx.now)))
-            .collect();
-        let realised = self.dag.policy(&self.log, &tip).invites;
-        for (invite, join_pk, door_pk, status) in invites {
-            if !realised.contains_key(&invite) {
-                // The tip's door does not know it yet: its author is about to commit.
+        for (invite, node, status) in stale {
+            let Some((join_pk, door_pk)) = self.view.invites.get(&invite).map(|i| (i.join_pk, i.door_pk)) else {
                 continue;
-            }
-            let Some(at) = self.doors.at.get(address) else { return };
-            let node = if status == InviteStatus::Open { tip } else { NodeId([0; 32]) };
+            };
             let what = What::Wrapper(invite, node, status);
-            if at.wrappers.get(&invite) == Some(&(node, status)) || at.jobs.values().any(|j| j.what == what) {
-                continue;
-            }
             let wrapper = match self.closed_reason(&invite, ctx.now) {
                 Some(reason) => DoorWrapper::Closed { reason },
                 None => DoorWrapper::Open { invite, body_key, body_slot: body_keys.id },
@@ -180,8 +172,28 @@ impl<M: Mls> Group<M> {
         }
     }
 
+    /// Wrappers at a mailbox that do not say what they should, with the node and status that they should have.
+    fn stale_wrappers(&self, address: &str, now: Timestamp) -> Vec<(OpId, NodeId, InviteStatus)> {
+        let Some(at) = self.doors.at.get(address) else { return Vec::new() };
+        let tip = self.dag.tip;
+        let wanted = self.view.invites.iter().map(|(id, invite)| {
+            let status = self.invite_status(invite, now);
+            (*id, if status == InviteStatus::Open { tip } else { NodeId([0; 32]) }, status)
+        });
+        let mut stale: Vec<_> = wanted
+            .filter(|(id, node, status)| at.wrappers.get(id) != Some(&(*node, *status)))
+            .filter(|(id, node, status)| !at.jobs.values().any(|j| j.what == What::Wrapper(*id, *node, *status)))
+            .collect();
+        if !stale.is_empty() {
+            // What the tip does not realise its door does not know yet: the invite's author is about to commit.
+            let realised = self.dag.policy(&self.log, &tip);
+            stale.retain(|(id, ..)| realised.invites.contains_key(id));
+        }
+        stale
+    }
+
     fn invite_status(&self, invite: &hearth_crypto::policy::Invite, now: Timestamp) -> InviteStatus {
-        let ended = invite.expires <= now.minute() || self.view.settings.shield;
+        let ended = invite.expires <= now.second() || self.view.settings.shield;
         if ended && invite.status == InviteStatus::Open { InviteStatus::Revoked } else { invite.status }
     }
 
@@ -192,7 +204,7 @@ impl<M: Mls> Group<M> {
             InviteStatus::Exhausted => Some(ClosedReason::Exhausted),
             InviteStatus::Revoked => Some(ClosedReason::Revoked),
             InviteStatus::Open if self.view.settings.shield => Some(ClosedReason::Revoked),
-            InviteStatus::Open if invite.expires <= now.minute() => Some(ClosedReason::Expired),
+            InviteStatus::Open if invite.expires <= now.second() => Some(ClosedReason::Expired),
             InviteStatus::Open => None,
         }
     }
@@ -211,7 +223,7 @@ impl<M: Mls> Group<M> {
             group_info,
             base: self.dag.base,
             base_info: if at_base { Vec::new() } else { self.dag.base_info.clone() },
-            frames: self.dag.frames_in_order().into_iter().cloned().collect(),
+            frames: self.dag.frames_in_order().into_iter().map(|(_, f)| f.clone()).collect(),
             ops: self.log.ops_in_order().map(|(_, op)| op.clone()).collect(),
             signatures: Vec::new(),
             keys,

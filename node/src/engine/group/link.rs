@@ -1,19 +1,18 @@
 //! Links between members: lanes, cards, and reconciliation of what each side has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_crypto::{
     envelope,
     mls::{Mls, MlsNode},
-    schedule::{SHARE_LABEL, live_slots, public_of},
+    schedule::{Network, SHARE_LABEL, live_slots, public_of},
     seal::{open_card, seal_body, seal_card},
 };
 use hearth_protocol::{
     card::{CardContent, Record, SLOT_MS, SignedCard, record_key, record_message, slot_of},
     cbor,
     envelope::SignedEnvelope,
-    frame::Control,
-    id::{DeviceId, EnvelopeId, NodeId, PersonaId},
+    id::{DeviceId, EnvelopeId, NodeId, PersonaId, hash},
     limits::{CARD_ADDRESSES_MAX, SYNC_ITEMS_MAX, SYNC_WANT_MAX},
     packet::{Packet, SharedEnvelopes},
     sync::{SyncMessage, SyncSet},
@@ -74,6 +73,15 @@ struct Session {
     need: Vec<Id>,
 }
 
+/// A record that is looked for.
+struct Lookup {
+    network: NodeId,
+    slot: u64,
+    device: DeviceId,
+    /// Hash of the record that was found in order last: the same bytes need no second look.
+    checked: Option<[u8; 32]>,
+}
+
 /// All links of a group.
 #[derive(Default)]
 pub(crate) struct Links {
@@ -81,8 +89,9 @@ pub(crate) struct Links {
     pub(crate) links: BTreeMap<LinkId, Link>,
     /// Last card of each device, as far as known: dialled again after a restart.
     cards: BTreeMap<DeviceId, CardContent>,
-    /// Keys being looked up: network, slot, device.
-    lookups: BTreeMap<[u8; 32], (NodeId, u64)>,
+    /// Keys being looked up, and the key of each: deriving one takes a key pair.
+    lookups: BTreeMap<[u8; 32], Lookup>,
+    record_keys: BTreeMap<(NodeId, u64, DeviceId), [u8; 32]>,
     next_lookup: Timestamp,
     next_publish: Timestamp,
     /// The own address changed since the card was last written.
@@ -96,16 +105,35 @@ impl Links {
     /// Members linked now.
     pub(crate) fn members(&self) -> usize {
         let linked = self.links.values().filter_map(|l| l.member.map(|(p, _)| p));
-        linked.collect::<std::collections::BTreeSet<_>>().len()
+        linked.collect::<BTreeSet<_>>().len()
     }
 
     pub(crate) fn members_on(&self, network: &NodeId) -> usize {
         self.links.values().filter(|l| l.network == *network && l.member.is_some()).count()
     }
 
+    /// The key of a device's record in a slot, from now on looked for.
+    fn lookup(&mut self, network: &Network, slot: u64, device: DeviceId) -> [u8; 32] {
+        if self.lookups.len() > 64 * LOOKUPS {
+            self.lookups.clear();
+            self.record_keys.clear();
+        }
+        let id = network.id();
+        let fresh = || record_key(&public_of(&network.record_seed(slot, &device)));
+        let key = *self.record_keys.entry((id, slot, device)).or_insert_with(fresh);
+        self.lookups.entry(key).or_insert(Lookup { network: id, slot, device, checked: None });
+        key
+    }
+
     fn is_linked(&self, device: &DeviceId) -> bool {
         self.links.values().any(|l| l.member.is_some_and(|(_, d)| d == *device))
     }
+}
+
+/// Whether a card may still be used, by a clock that may be wrong.
+fn is_current(card: &CardContent, now: Timestamp) -> bool {
+    let skew = SKEW_DAYS / 2 * 24 * 60;
+    card.expires.0.saturating_add(skew) > now.minute().0
 }
 
 impl<M: Mls> Group<M> {
@@ -122,7 +150,7 @@ impl<M: Mls> Group<M> {
         if self.links.lanes.contains_key(&network) {
             return;
         }
-        let Some(gate) = self.network_of(&network).map(hearth_crypto::schedule::Network::gate) else { return };
+        let Some(gate) = self.network_of(&network).map(Network::gate) else { return };
         let topics = self.topics(&network, ctx.today());
         self.links.lanes.insert(network, Lane::default());
         let (lane, members) = (self.lane(network), self.view.members.len());
@@ -199,7 +227,7 @@ impl<M: Mls> Group<M> {
     }
 
     fn publish_card(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
-        let Some(id) = self.network().map(hearth_crypto::schedule::Network::id) else { return false };
+        let Some(id) = self.network().map(Network::id) else { return false };
         let (Some(card), Some(network)) = (self.own_card(&id, ctx.now), self.network_of(&id).cloned()) else {
             return false;
         };
@@ -229,34 +257,39 @@ impl<M: Mls> Group<M> {
         devices.rotate_left(start);
         for device in devices.into_iter().take(LOOKUPS) {
             for slot in live_slots(ctx.now) {
-                let key = record_key(&public_of(&network.record_seed(slot, &device)));
-                self.links.lookups.insert(key, (network.id(), slot));
+                let key = self.links.lookup(&network, slot, device);
                 ctx.send(LaneCommand::DhtGet { key });
             }
-        }
-        if self.links.lookups.len() > 64 * LOOKUPS {
-            self.links.lookups.clear();
         }
     }
 
     /// A record came back from the DHT: key, signature, seal and card must all fit.
     pub(super) fn card_found(&mut self, key: &[u8; 32], value: &[u8], ctx: &mut Ctx<'_, M>) {
-        let Some((id, slot)) = self.links.lookups.get(key).copied() else { return };
+        let Some(&Lookup { network: id, slot, device, checked }) = self.links.lookups.get(key) else { return };
+        let bytes = hash(&[value]);
+        if checked == Some(bytes) {
+            if let Some(card) = self.links.cards.get(&device).filter(|c| is_current(c, ctx.now)).cloned() {
+                self.dial(&card, ctx);
+            }
+            return;
+        }
         let Ok(record) = cbor::read::<Record>(value) else { return };
         let fits = record_key(&record.pk) == *key
             && hearth_crypto::persona::verify(&record.pk, &record_message(record.seq, &record.sealed), &record.sig);
         let Some(network) = self.network_of(&id).filter(|_| fits) else { return };
         let opened = open_card(&network.card_key(slot), &record.sealed).ok();
         if let Some(card) = opened.and_then(|b| cbor::read::<SignedCard>(&b).ok()) {
-            self.take_card(&card, ctx);
+            let taken = self.take_card(&card, ctx).is_some_and(|c| c.device == device);
+            if let Some(lookup) = self.links.lookups.get_mut(key).filter(|_| taken) {
+                lookup.checked = Some(bytes);
+            }
         }
     }
 
     /// Checks a card and dials if it is news. Returns whose it is.
     fn take_card(&mut self, card: &SignedCard, ctx: &mut Ctx<'_, M>) -> Option<CardContent> {
         let content = envelope::check_card(&self.id, card).ok()?;
-        let skew = SKEW_DAYS / 2 * 24 * 60;
-        if content.expires.0 + skew <= ctx.now.minute().0 || content.device == self.keys.device() {
+        if !is_current(&content, ctx.now) || content.device == self.keys.device() {
             return None;
         }
         let known = self
@@ -401,7 +434,7 @@ impl<M: Mls> Group<M> {
     }
 
     /// What this side has of a set, for comparing.
-    fn snapshot(&self, set: SyncSet) -> Option<Negentropy<'static, NegentropyStorageVector>> {
+    fn snapshot(&mut self, set: SyncSet) -> Option<Negentropy<'static, NegentropyStorageVector>> {
         let mut storage = NegentropyStorageVector::new();
         match set {
             SyncSet::Control => {
@@ -417,12 +450,6 @@ impl<M: Mls> Group<M> {
         }
         storage.seal().ok()?;
         Negentropy::owned(storage, RECONCILE_BYTES).ok()
-    }
-
-    fn control_items(&self) -> BTreeMap<[u8; 32], Control> {
-        let ops = self.log.ops_in_order().map(|(_, op)| Control::Op(op.clone()));
-        let frames = self.dag.frames_in_order().into_iter().map(|f| Control::Commit(f.clone()));
-        ops.chain(frames).map(|c| (c.hash(), c)).collect()
     }
 
     fn reconcile_theirs(&mut self, link: LinkId, set: SyncSet, payload: &[u8], ctx: &mut Ctx<'_, M>) {
@@ -468,12 +495,11 @@ impl<M: Mls> Group<M> {
         }
         let packets = match set {
             SyncSet::Control => {
-                let items = self.control_items();
-                // Parents before children, causes before effects: the order in which they can be taken in.
-                let ops = self.log.ops_in_order().map(|(_, op)| Control::Op(op.clone()).hash());
-                let frames = self.dag.frames_in_order().into_iter().map(|f| Control::Commit(f.clone()).hash());
-                let order: Vec<_> = ops.chain(frames).filter(|id| ids.contains(id)).collect();
-                order.iter().filter_map(|id| items.get(id)).map(|c| cbor::to_vec(&Packet::Control(c.clone()))).collect()
+                let wanted: BTreeSet<_> = ids.iter().collect();
+                // In this order they can be taken in.
+                let items: Vec<_> = self.control_items().into_iter().filter(|(id, _)| wanted.contains(id)).collect();
+                let items = items.iter().filter_map(|(_, item)| self.control_item(item));
+                items.map(|c| cbor::to_vec(&Packet::Control(c))).collect()
             }
             SyncSet::Envelopes => self.shared_packets(link, ids, ctx),
         };
