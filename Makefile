@@ -1,6 +1,7 @@
 # Two commands: `make run` opens the app, `make test` checks everything. `make help` lists the rest.
 SHELL := /bin/bash
 CARGO ?= cargo
+SEEDS ?= 0..50000
 .DEFAULT_GOAL := help
 .PHONY: dht help run demo test bench figures model screenshots soak fmt lint floors
 
@@ -31,9 +32,9 @@ screenshots: ## draw the pictures of docs/screenshots anew
 	@scripts/system.sh test
 	HEARTH_SCREENSHOTS="$(CURDIR)/docs/screenshots" $(CARGO) test --release --locked -p hearth -- --include-ignored screenshots
 
-soak: ## the long runs: many more kills and seeds than CI
+soak: ## the long runs: many more kills and seeds than CI; SEEDS=from..to resumes the simulator's
 	@scripts/system.sh test
-	HEARTH_ROUNDS=2000 HEARTH_SIM_SEEDS=50000 $(CARGO) test --release --locked -p hearth-integration-tests -- --nocapture
+	HEARTH_ROUNDS=2000 HEARTH_SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked -p hearth-integration-tests -- --nocapture
 
 model: ## the signing rule, model-checked in larger worlds than `make test` looks at
 	$(CARGO) test --release --locked -p hearth-crypto --test signing -- --include-ignored --nocapture --test-threads 1

@@ -1,11 +1,15 @@
 //! The simulator: the real engine and the real mailbox rules under a simulated clock, network and disk.
 //!
-//! One thread, one seed. Everything that happens is an entry of one queue ordered by (time, number); the trace hash
-//! covers every entry and every effect, so with the model MLS the same seed gives the same hash.
+//! One thread, one seed, one [`Plan`]. Everything that happens is an entry of one queue ordered by (time, number); the
+//! trace hash covers every entry and every effect, so with the model MLS the same seed gives the same hash. A plan
+//! that breaks an invariant is cut down by [`shrink`] to what is needed to break it.
 
 mod check;
+mod crash;
 mod net;
+mod plan;
 mod script;
+mod shrink;
 
 use std::{
     cmp::Reverse,
@@ -14,7 +18,7 @@ use std::{
 
 use hearth_crypto::mls::{Mls, Suite};
 use hearth_node::{
-    app::{Answer, Command, CommandId, Event, Notice, Refusal},
+    app::{Answer, Command, CommandId, Delivery, Event, Notice, Refusal},
     engine::{
         Effects, Engine, EngineConfig, Input,
         lane::{LaneCommand, LaneEvent, LaneKey, LinkId, Ticket},
@@ -32,24 +36,18 @@ use rand_chacha::ChaCha20Rng;
 use sha2::{Digest, Sha256};
 
 pub use check::Failure;
+pub(crate) use crash::Crash;
+pub use plan::{Act, Cut, Faults, Plan};
 pub use script::{Report, run};
+pub use shrink::shrink;
 
-/// How rough the world is.
-#[derive(Clone, Debug)]
-pub struct Faults {
-    /// Share of gossip messages lost.
-    pub drop: f64,
-    /// Share of gossip messages that arrive twice.
-    pub duplicate: f64,
-    /// Longest delay in milliseconds.
-    pub delay_ms: u64,
-    /// Clock skew of each node, up to this many milliseconds either way.
-    pub skew_ms: u64,
-    /// Partitions, each one-way or two-way, healed later.
-    pub partitions: usize,
-    /// Crashes: the effects of the call under way are lost, the process comes back later.
-    pub crashes: usize,
-}
+/// In every name, charter and message: what must never be readable in what leaves a node.
+pub(crate) const CANARY: &str = "canary-7";
+/// Most commands that one input may send, and most rows that it may write.
+const SENDS_MAX: usize = 10_000;
+const WRITES_MAX: usize = 50_000;
+/// Most things that happen in one world: beyond, its members talk to each other for ever.
+const STEPS_MAX: u64 = 5_000_000;
 
 /// The simulated clock begins here: 2026-01-01T00:00:00Z.
 pub const START: u64 = 1_767_225_600_000;
@@ -85,6 +83,11 @@ enum Happening {
         group: GroupId,
         relay: usize,
     },
+    /// A node comes back from a crash.
+    Start {
+        node: usize,
+        life: u32,
+    },
 }
 
 /// One member's computer.
@@ -103,6 +106,11 @@ pub(crate) struct Node<M: Mls> {
     /// Messages announced as new, over all lives.
     pub(crate) announced: BTreeMap<MessageId, usize>,
     pub(crate) notices: Vec<Notice>,
+    /// Own messages that a relay or a member was said to have.
+    pub(crate) held: BTreeSet<MessageId>,
+    /// The epoch at which it came in.
+    pub(crate) entered: Option<u64>,
+    crash: Option<Crash>,
 }
 
 #[derive(Clone, Copy)]
@@ -118,6 +126,8 @@ pub(crate) struct Relay {
     pub(crate) address: String,
     /// Whose session it is.
     sessions: BTreeMap<SessionId, (usize, u32, GroupId, [u8; 32])>,
+    /// Out of reach until then.
+    away_until: u64,
 }
 
 /// The whole world of one seed.
@@ -138,32 +148,28 @@ pub struct World<M: Mls> {
     pub(crate) cut: BTreeSet<(usize, usize)>,
     pub(crate) calm: bool,
     trace: Sha256,
-    pub(crate) steps: u64,
+    steps: u64,
+    pub(crate) crashes: usize,
+    broken: Option<Failure>,
 }
 
 impl<M: Mls> World<M> {
-    /// A world of `nodes` members and `relays` relays.
-    pub fn new(
-        seed: u64,
-        nodes: usize,
-        relays: usize,
-        faults: Faults,
-        suite: Suite,
-        make: impl Fn(u64) -> M + 'static,
-    ) -> Self {
-        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    /// The world of a plan, before anything happened.
+    pub fn new(plan: &Plan, suite: Suite, make: impl Fn(u64) -> M + 'static) -> Self {
+        let faults = plan.faults.clone();
+        let mut rng = ChaCha20Rng::seed_from_u64(!plan.seed);
         let skew = |rng: &mut ChaCha20Rng| {
             let span = i64::try_from(faults.skew_ms).unwrap_or(0);
             if span == 0 { 0 } else { i64::try_from(rng.next_u64() % (2 * faults.skew_ms + 1)).unwrap_or(0) - span }
         };
-        let relays = (0..relays).map(net::relay).collect();
-        let nodes = (0..nodes).map(|_| Node::new(skew(&mut rng))).collect();
+        let relays = (0..plan.relays).map(net::relay).collect();
+        let nodes = (0..plan.nodes).map(|_| Node::new(skew(&mut rng))).collect();
         Self {
             make: Box::new(make),
             rng,
             faults,
             suite,
-            now: START,
+            now: START + plan.hour_ms,
             queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
             next: 0,
@@ -175,6 +181,8 @@ impl<M: Mls> World<M> {
             calm: false,
             trace: Sha256::new(),
             steps: 0,
+            crashes: 0,
+            broken: None,
         }
     }
 
@@ -246,6 +254,23 @@ impl<M: Mls> World<M> {
             at.lanes.clear();
             at.wanted.clear();
             at.next_tick = None;
+            at.crash = None;
+        }
+    }
+
+    /// The first invariant that broke while the world ran.
+    pub(crate) fn unbroken(&mut self) -> Result<(), Failure> {
+        self.broken.clone().map_or(Ok(()), Err)
+    }
+
+    fn breaks(&mut self, invariant: u8, what: &str) {
+        self.broken.get_or_insert_with(|| Failure::new(invariant, what));
+    }
+
+    /// (9) Nothing readable may leave a node.
+    fn overheard(&mut self, bytes: &[u8]) {
+        if bytes.windows(CANARY.len()).any(|w| w == CANARY.as_bytes()) {
+            self.breaks(9, "a text left a node readable");
         }
     }
 
@@ -273,30 +298,23 @@ impl<M: Mls> World<M> {
         self.apply(node, effects);
     }
 
-    /// Persist, then send, then emit.
+    /// Persist, then send, then emit; unless the node is about to crash.
     fn apply(&mut self, node: usize, effects: Effects) {
+        if effects.send.len() > SENDS_MAX || effects.persist.len() > WRITES_MAX {
+            self.breaks(8, "one input had effects without bound");
+        }
+        if let Some(effects) = self.hold(node, effects) {
+            self.carry_out(node, effects);
+        }
+    }
+
+    fn carry_out(&mut self, node: usize, effects: Effects) {
         let Effects { persist, send, emit, wake_at } = effects;
         self.note(node, &persist, &send);
-        let skew = self.nodes.get(node).map_or(0, |n| n.skew);
+        let entered = self.persist(node, persist);
+        self.emit(node, emit);
         let Some(at) = self.nodes.get_mut(node) else { return };
-        for Write { bucket, table, key, value } in persist {
-            let key = (bucket.group, bucket.expires.map(|d| d.0), table, key);
-            match value {
-                Some(value) => at.disk.insert(key, value),
-                None => at.disk.remove(&key),
-            };
-        }
-        for event in emit {
-            match event {
-                Event::Reply { command, result } => {
-                    at.replies.insert(command, result);
-                }
-                Event::Notice(Notice::MessageNew { row, .. }) => *at.announced.entry(row.message).or_default() += 1,
-                Event::Notice(notice) => at.notices.push(notice),
-                Event::Resync => {}
-            }
-        }
-        let life = at.life;
+        let (life, skew) = (at.life, at.skew);
         if let Some(wake) = wake_at {
             let due = wake.0.saturating_add_signed(-skew).max(self.now + 1);
             if at.next_tick.is_none_or(|t| due < t || t <= self.now) {
@@ -306,6 +324,47 @@ impl<M: Mls> World<M> {
         }
         for command in send {
             self.carry(node, command);
+        }
+        if let Some(group) = entered
+            && let Some(Answer::Tip { epoch, .. }) = self.query(node, Command::DebugTip { group })
+            && let Some(at) = self.nodes.get_mut(node)
+        {
+            at.entered = Some(epoch);
+        }
+    }
+
+    /// One transaction. Tells of a group whose own row was not there before.
+    fn persist(&mut self, node: usize, writes: Vec<Write>) -> Option<GroupId> {
+        let at = self.nodes.get_mut(node)?;
+        let mut entered = None;
+        for Write { bucket, table, key, value } in writes {
+            let key = (bucket.group, bucket.expires.map(|d| d.0), table, key);
+            let Some(value) = value else {
+                at.disk.remove(&key);
+                continue;
+            };
+            let fresh = at.disk.insert(key, value).is_none();
+            if fresh && table == Table::Group {
+                entered = bucket.group;
+            }
+        }
+        entered
+    }
+
+    fn emit(&mut self, node: usize, events: Vec<Event>) {
+        let Some(at) = self.nodes.get_mut(node) else { return };
+        for event in events {
+            match event {
+                Event::Reply { command, result } => {
+                    at.replies.insert(command, result);
+                }
+                Event::Notice(Notice::MessageNew { row, .. }) => *at.announced.entry(row.message).or_default() += 1,
+                Event::Notice(Notice::MessageDelivery { message, state, .. }) if state != Delivery::Queued => {
+                    at.held.insert(message);
+                }
+                Event::Notice(notice) => at.notices.push(notice),
+                Event::Resync => {}
+            }
         }
     }
 
@@ -331,6 +390,9 @@ impl<M: Mls> World<M> {
             let Some(happening) = self.happenings.remove(&key) else { continue };
             self.now = self.now.max(key.0);
             self.steps += 1;
+            if self.steps > STEPS_MAX {
+                return self.breaks(8, "the world does not come to rest");
+            }
             self.happen(happening);
         }
         self.now = self.now.max(until);
@@ -355,6 +417,9 @@ impl<M: Mls> World<M> {
             Happening::Connect { node, life, group, relay } if self.is_alive(node, life) => {
                 self.connect(node, group, relay)
             }
+            Happening::Start { node, life } if self.nodes.get(node).is_some_and(|n| n.life == life) => {
+                self.start(node);
+            }
             _ => {}
         }
     }
@@ -375,6 +440,9 @@ impl<M: Mls> Node<M> {
             replies: BTreeMap::new(),
             announced: BTreeMap::new(),
             notices: Vec::new(),
+            held: BTreeSet::new(),
+            entered: None,
+            crash: None,
         }
     }
 }
@@ -386,4 +454,6 @@ pub(crate) struct Said {
     pub(crate) author: usize,
     /// The author's epoch when it was said.
     pub(crate) epoch: u64,
+    /// Removed nodes whose removal the author had processed.
+    pub(crate) without: Vec<usize>,
 }

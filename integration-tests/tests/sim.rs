@@ -1,9 +1,22 @@
-//! The simulator over many seeds. `HEARTH_SIM_SEEDS=from..to` runs other ones; a failing seed names itself.
+//! The simulator over many seeds. `HEARTH_SIM_SEEDS=from..to` runs others, and tells how far it is, so that a long run
+//! can be resumed; a failing seed shows its plan, cut down, and the first invariant that it breaks.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code outside of test functions")]
 
+use std::{
+    ops::Range,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
 use hearth_crypto::{mls::Suite, model::ModelMls, openmls_port::OpenMls};
-use hearth_integration_tests::sim;
+use hearth_integration_tests::sim::{self, Failure, Plan, Report};
+
+/// Seeds between two words on how far a long run is.
+const TELL: u64 = 250;
 
 /// A model MLS of its own for every start of every node.
 fn model(seed: u64) -> ModelMls {
@@ -12,63 +25,96 @@ fn model(seed: u64) -> ModelMls {
     ModelMls::new(bytes)
 }
 
-/// Seeds of a run: the default, or what the environment says.
-fn seeds(default: std::ops::Range<u64>) -> std::ops::Range<u64> {
-    let given = std::env::var("HEARTH_SIM_SEEDS").ok();
-    let parsed =
-        given.as_deref().and_then(|s| s.split_once("..")).and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
-    parsed.unwrap_or(default)
+fn with_model(plan: &Plan) -> Result<Report, Failure> {
+    sim::run(plan, Suite::Classic, model)
 }
 
-fn all(seeds: std::ops::Range<u64>, run: impl Fn(u64) -> Result<sim::Report, sim::Failure> + Sync) {
-    let failures = std::sync::Mutex::new(Vec::new());
-    let next = std::sync::atomic::AtomicU64::new(seeds.start);
-    let totals = std::sync::Mutex::new((0, 0, 0, 0));
+fn with_openmls(plan: &Plan) -> Result<Report, Failure> {
+    let suite = if plan.seed.is_multiple_of(8) { Suite::Hybrid } else { Suite::Classic };
+    sim::run(plan, suite, |_| OpenMls::default())
+}
+
+/// Seeds of a run: the default, or what the environment says.
+fn seeds(default: Range<u64>) -> Range<u64> {
+    let Ok(given) = std::env::var("HEARTH_SIM_SEEDS") else { return default };
+    let range = given.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    range.unwrap_or_else(|| panic!("HEARTH_SIM_SEEDS is from..to, as in 200..1000, not {given}"))
+}
+
+/// A panic breaks the eighth invariant.
+fn caught(run: impl Fn(&Plan) -> Result<Report, Failure>, plan: &Plan) -> Result<Report, Failure> {
+    catch_unwind(AssertUnwindSafe(|| run(plan)))
+        .unwrap_or_else(|_| Err(Failure { invariant: 8, what: "the engine panicked: see above".into() }))
+}
+
+fn all(seeds: Range<u64>, plan: fn(u64) -> Plan, run: impl Fn(&Plan) -> Result<Report, Failure> + Sync) {
+    let next = AtomicU64::new(seeds.start);
+    let (failed, total) = (Mutex::new(Vec::new()), Mutex::new(Report::default()));
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= seeds.end {
                         return;
                     }
-                    match run(seed) {
+                    if seed > seeds.start && seed.is_multiple_of(TELL) {
+                        println!("at seed {seed} of {seeds:?}, {} failed", failed.lock().unwrap().len());
+                    }
+                    let plan = plan(seed);
+                    match caught(&run, &plan) {
                         Ok(report) => {
-                            let mut t = totals.lock().unwrap();
-                            *t = (t.0 + report.said, t.1 + report.forks, t.2 + report.crashes, t.3 + report.removed);
+                            let mut t = total.lock().unwrap();
+                            t.said += report.said;
+                            t.forks += report.forks;
+                            t.crashes += report.crashes;
+                            t.removed += report.removed;
+                            t.rounds = t.rounds.max(report.rounds);
                         }
-                        Err(failure) => failures.lock().unwrap().push(failure.to_string()),
+                        Err(failure) => failed.lock().unwrap().push((plan, failure)),
                     }
                 }
             });
         }
     });
-    let (said, forks, crashes, removed) = *totals.lock().unwrap();
-    println!("seeds {seeds:?}: {said} messages, {forks} forks seen healing, {crashes} crashes, {removed} removals");
-    let failures = failures.into_inner().unwrap();
-    let shown: Vec<_> = failures.iter().take(12).collect();
-    assert!(failures.is_empty(), "{} of {} seeds failed:\n{shown:#?}", failures.len(), seeds.end - seeds.start);
+    let Report { said, forks, crashes, removed, rounds, .. } = total.into_inner().unwrap();
+    println!(
+        "seeds {seeds:?}: {said} messages, {forks} forks seen healing, {crashes} crashes, {removed} removals; \
+         at most {rounds} sync rounds until all agreed"
+    );
+    let failed = failed.into_inner().unwrap();
+    let names: Vec<_> = failed.iter().map(|(plan, failure)| format!("seed {}: {failure}", plan.seed)).collect();
+    if let Some((plan, failure)) = failed.into_iter().min_by_key(|(plan, _)| (plan.nodes, plan.seed)) {
+        let (plan, failure) = sim::shrink(&plan, failure, |plan| caught(&run, plan).err());
+        panic!(
+            "{} of {seeds:?} failed:\n{}\n\nthe least of them, cut down:\n{plan}{failure}",
+            names.len(),
+            names.join("\n")
+        );
+    }
     assert!(said > 0, "nothing was said");
 }
 
 #[test]
 fn many_seeds_with_model_mls() {
-    all(seeds(0..300), |seed| sim::run(seed, Suite::Classic, model));
+    all(seeds(0..400), Plan::new, with_model);
 }
 
 #[test]
 fn seeds_with_real_mls() {
-    all(seeds(0..60), |seed| {
-        let suite = if seed % 8 == 0 { Suite::Hybrid } else { Suite::Classic };
-        sim::run(seed, suite, |_| OpenMls::default())
-    });
+    all(seeds(0..60), Plan::new, with_openmls);
+}
+
+#[test]
+fn large_groups() {
+    all(0..5, Plan::large, with_model);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
     let mut traces = std::collections::BTreeSet::new();
     for seed in 0..20 {
-        let run = || sim::run(seed, Suite::Classic, model).map(|r| r.trace);
+        let run = || with_model(&Plan::new(seed)).map(|r| r.trace);
         let (a, b) = (run(), run());
         assert_eq!(a.as_ref().ok(), b.as_ref().ok(), "seed {seed}");
         traces.insert(a.ok());

@@ -8,6 +8,8 @@ use hearth_node::{
     relay::mailbox::{Mailbox, MemoryStore, Party, Policy, Quotas, SessionId},
 };
 use hearth_protocol::{
+    card::Record,
+    cbor,
     id::GroupId,
     mailbox::{Action, Request, pow_solve, queue_id, relay_key, request_message},
     time::Timestamp,
@@ -17,19 +19,53 @@ use super::{Happening, Link, Relay, World};
 
 /// Relays are numbered from here in `cut`.
 pub(crate) const RELAY: usize = 1_000;
+/// A record of the DHT may be this far ahead.
+const AHEAD_MINUTES: u64 = 10;
 /// A dial or a session takes this long at least.
 const HOP_MS: u64 = 2;
 
 pub(super) fn relay(index: usize) -> Relay {
     let address = format!("/ip4/127.0.0.1/tcp/{}/p2p/12D3KooWSimulatedRelay{index}", 4_000 + index);
     let key = relay_key(&format!("12D3KooWSimulatedRelay{index}"));
-    let mailbox = Mailbox::new(MemoryStore::default(), key, Policy::Open, Quotas { pow_bits: 0, ..Quotas::default() });
-    Relay { mailbox: mailbox.expect("memory does not fail"), key, address, sessions: Default::default() }
+    Relay { mailbox: mailbox(MemoryStore::default(), key), key, address, sessions: Default::default(), away_until: 0 }
+}
+
+fn mailbox(store: MemoryStore, key: [u8; 32]) -> Mailbox<MemoryStore> {
+    let quotas = Quotas { pow_bits: 0, ..Quotas::default() };
+    Mailbox::new(store, key, Policy::Open, quotas).expect("memory does not fail")
 }
 
 impl<M: Mls> World<M> {
+    /// How long a frame takes: half the longest delay, or for the share that is out of order anything up to it.
     fn delay(&mut self) -> u64 {
-        if self.calm { HOP_MS } else { HOP_MS + self.random(self.faults.delay_ms + 1) }
+        let longest = self.faults.delay_ms;
+        if self.calm {
+            HOP_MS
+        } else if self.chance(self.faults.reorder) {
+            HOP_MS + self.random(longest + 1)
+        } else {
+            HOP_MS + longest / 2
+        }
+    }
+
+    /// A relay's process ends: its sessions go, what it stored stays.
+    pub(crate) fn restart_relay(&mut self, relay: usize, away_ms: u64) {
+        let Some(at) = self.relays.get_mut(relay) else { return };
+        at.away_until = self.now + away_ms;
+        for (node, _, group, _) in at.sessions.values().copied().collect::<Vec<_>>() {
+            self.drop_sessions(node, Some((group, relay)));
+        }
+        let Some(at) = self.relays.get_mut(relay) else { return };
+        let old = std::mem::replace(&mut at.mailbox, mailbox(MemoryStore::default(), at.key));
+        at.mailbox = mailbox(old.into_store(), at.key);
+    }
+
+    /// Nothing is broken any more, and nothing breaks.
+    pub(crate) fn mend(&mut self) {
+        self.calm = true;
+        self.cut.clear();
+        self.relays.iter_mut().for_each(|r| r.away_until = 0);
+        self.nodes.iter_mut().for_each(|n| n.crash = None);
     }
 
     fn reaches(&self, from: usize, to: usize) -> bool {
@@ -38,6 +74,17 @@ impl<M: Mls> World<M> {
 
     pub(super) fn carry(&mut self, node: usize, command: LaneCommand) {
         let life = self.nodes.get(node).map_or(0, |n| n.life);
+        match &command {
+            LaneCommand::Publish { frame, .. } => self.overheard(frame),
+            LaneCommand::DhtPut { value, .. } => self.overheard(value),
+            LaneCommand::Relay {
+                action: Action::Put { blob: bytes, .. } | Action::SlotPut { body: bytes, .. },
+                ..
+            } => {
+                self.overheard(bytes);
+            }
+            _ => {}
+        }
         match command {
             LaneCommand::Open { lane, topics, .. } => {
                 if let Some(at) = self.nodes.get_mut(node) {
@@ -78,7 +125,7 @@ impl<M: Mls> World<M> {
                 }
             }
             LaneCommand::DhtPut { key, value } => {
-                self.dht.insert(key, value);
+                self.publish_record(key, value);
             }
             LaneCommand::DhtGet { key } => {
                 if let Some(value) = self.dht.get(&key).cloned() {
@@ -86,6 +133,15 @@ impl<M: Mls> World<M> {
                     self.plan(at, Happening::Lane { node, life, event: LaneEvent::DhtFound { key, value } });
                 }
             }
+        }
+    }
+
+    /// The DHT's rules: nothing from far ahead, nothing older than what lies there.
+    fn publish_record(&mut self, key: [u8; 32], value: Vec<u8>) {
+        let seq = |bytes: &[u8]| cbor::read::<Record>(bytes).map(|r| r.seq).ok();
+        let Some(new) = seq(&value).filter(|s| *s <= Timestamp(self.now).minute().0 + AHEAD_MINUTES) else { return };
+        if self.dht.get(&key).and_then(|old| seq(old)).is_none_or(|old| old < new) {
+            self.dht.insert(key, value);
         }
     }
 
@@ -189,7 +245,8 @@ impl<M: Mls> World<M> {
         if !at.wanted.get(&group).is_some_and(|w| w.contains(&relay)) || at.sessions.contains_key(&(group, relay)) {
             return;
         }
-        if !self.reaches(node, RELAY + relay) || !self.reaches(RELAY + relay, node) {
+        let away = self.relays.get(relay).is_none_or(|r| r.away_until > self.now);
+        if away || !self.reaches(node, RELAY + relay) || !self.reaches(RELAY + relay, node) {
             return self.plan(self.now + 1_000, Happening::Connect { node, life, group, relay });
         }
         let session = SessionId(self.fresh());

@@ -1,28 +1,28 @@
-//! What the members of one world do, seed by seed.
-
-#![allow(clippy::print_stdout, reason = "the schedule of a seed is printed when asked for")]
+//! Carrying out a plan: members come in, talk, sleep, crash and are cut off; then everything heals.
 
 use hearth_crypto::mls::{Mls, Suite};
-use hearth_node::app::{Answer, Command, GroupState, Join, PersonaChoice, Reaction, RoleName, Secret};
-use hearth_protocol::id::{GroupId, MessageId, PersonaId};
+use hearth_node::app::{
+    Answer, Command, GroupState, Join, MotionState, Notice, PersonaChoice, Reaction, RoleName, Secret,
+};
+use hearth_protocol::id::{GroupId, MessageId, PersonaId, hash};
 
-use super::{Failure, Faults, Said, World, net::RELAY};
+use super::{Act, CANARY, Failure, Plan, Said, World, net::RELAY};
 
 /// What a passed seed did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Members at the end.
     pub members: usize,
     /// Messages said.
     pub said: usize,
-    /// Members who came in by link.
-    pub joined: usize,
     /// Members removed.
     pub removed: usize,
     /// Forks that members saw heal.
     pub forks: usize,
     /// Crashes.
     pub crashes: usize,
+    /// Sync rounds after healing until all agreed.
+    pub rounds: usize,
     /// Hash of everything.
     pub trace: String,
 }
@@ -31,72 +31,61 @@ pub struct Report {
 pub(crate) struct Story {
     pub(crate) group: GroupId,
     pub(crate) said: Vec<Said>,
-    /// Persona of each node, once it is in.
+    /// Persona of each node, once it is known to be in.
     pub(crate) persona: Vec<Option<PersonaId>>,
-    /// The epoch that brought it.
+    /// An epoch at which it was in.
     pub(crate) since: Vec<u64>,
     pub(crate) removed: Vec<usize>,
+    /// Removals whose reply was lost in a crash.
+    perhaps_removed: Vec<usize>,
+    pub(crate) gone: Option<usize>,
     link: String,
     asleep: Vec<usize>,
-    crashes: usize,
+    /// Nodes that stopped at least once.
+    pub(crate) stopped: Vec<usize>,
 }
 
 const MINUTE: u64 = 60_000;
+/// Sync rounds after which all must agree.
+const ROUNDS: usize = 8;
 
-/// Runs one seed: a group is made, members come in by one link, talk, sleep, crash and are cut off from each other;
-/// then everything heals and the invariants are checked.
+/// Runs one plan and checks the invariants.
 ///
 /// # Errors
-/// The first broken invariant, with the seed.
-pub fn run<M: Mls + 'static>(seed: u64, suite: Suite, make: impl Fn(u64) -> M + 'static) -> Result<Report, Failure> {
-    let pick = |salt: u64, span: u64| {
-        (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17) ^ salt.wrapping_mul(0xbf58_476d_1ce4_e5b9)) % span
-    };
-    let faults = Faults {
-        drop: pick(1, 31) as f64 / 100.0,
-        duplicate: pick(2, 21) as f64 / 100.0,
-        delay_ms: [50, 500, 5_000, 30_000][pick(3, 4) as usize],
-        skew_ms: [0, 0, 3_600_000, 20 * 3_600_000][pick(4, 4) as usize],
-        partitions: pick(5, 4) as usize,
-        crashes: pick(6, 5) as usize,
-    };
-    if std::env::var_os("HEARTH_SIM_TELL").is_some() {
-        println!("seed {seed}: {faults:?}");
+/// The first broken invariant.
+pub fn run<M: Mls + 'static>(plan: &Plan, suite: Suite, make: impl Fn(u64) -> M + 'static) -> Result<Report, Failure> {
+    let mut world = World::new(plan, suite, make);
+    let mut story = world.found()?;
+    story.gone = plan.gone;
+    world.come_in(&mut story, plan.alone);
+    for (pause, act) in &plan.acts {
+        world.wait(*pause);
+        world.act(&mut story, act);
+        world.unbroken()?;
     }
-    let nodes = 3 + pick(7, 4) as usize;
-    let relays = 1 + pick(8, 2) as usize;
-    let mut world = World::new(seed, nodes, relays, faults, suite, make);
-    let mut story = world.found(seed)?;
-    world.act(&mut story, seed)?;
-    world.heal(&mut story);
-    world.check(seed, &story)?;
-    let forks = world
-        .nodes
-        .iter()
-        .flat_map(|n| &n.notices)
-        .filter(|n| matches!(n, hearth_node::app::Notice::ForkResolved { .. }))
-        .count();
+    let rounds = world.heal(&mut story)?;
+    let forks = |n: &Notice| matches!(n, Notice::ForkResolved { .. });
     Ok(Report {
-        members: nodes - story.removed.len(),
+        members: plan.nodes - story.removed.len(),
         said: story.said.len(),
-        joined: story.persona.iter().flatten().count().saturating_sub(1),
         removed: story.removed.len(),
-        forks,
-        crashes: story.crashes,
+        forks: world.nodes.iter().flat_map(|n| &n.notices).filter(|n| forks(n)).count(),
+        crashes: world.crashes,
+        rounds,
         trace: world.trace(),
     })
 }
 
 impl<M: Mls> World<M> {
     /// The first node makes the group and a link for all others.
-    fn found(&mut self, seed: u64) -> Result<Story, Failure> {
+    fn found(&mut self) -> Result<Story, Failure> {
         for node in 0..self.nodes.len() {
             self.start(node);
         }
-        let fail = |what: &str| Failure::new(seed, what);
-        let name = Some(PersonaChoice { name: Some("Founder".into()) });
+        let fail = |what: &str| Failure::new(0, what);
+        let name = Some(PersonaChoice { name: Some(format!("{CANARY} founder")) });
         let create = Command::GroupCreate {
-            name: "Tuesday".into(),
+            name: format!("{CANARY} Tuesday"),
             template: None,
             join: Join::Open,
             history_days: None,
@@ -123,9 +112,11 @@ impl<M: Mls> World<M> {
             persona: personas,
             since: vec![0; self.nodes.len()],
             removed: vec![],
+            perhaps_removed: vec![],
+            gone: None,
             link: link.expose().to_owned(),
             asleep: vec![],
-            crashes: 0,
+            stopped: vec![],
         })
     }
 
@@ -133,10 +124,9 @@ impl<M: Mls> World<M> {
         self.run_until(self.now + ms);
     }
 
-    /// Forty acts between faults.
-    fn act(&mut self, story: &mut Story, seed: u64) -> Result<(), Failure> {
-        // Everybody tries to come in first, some at once, some while the founder sleeps.
-        if self.chance(0.5) {
+    /// Everybody tries to come in first, some at once.
+    fn come_in(&mut self, story: &mut Story, alone: bool) {
+        if alone {
             self.sleep(story, 0);
         }
         for node in 1..self.nodes.len() {
@@ -145,200 +135,194 @@ impl<M: Mls> World<M> {
                 self.wait(3_000);
             }
         }
-        self.wait(60_000);
-        for _ in 0..40 {
-            self.step(story, seed)?;
-            let pause = [10, 200, 3_000, MINUTE, 10 * MINUTE][self.random(5) as usize];
-            self.wait(pause);
+        self.wait(MINUTE);
+    }
+
+    fn act(&mut self, story: &mut Story, act: &Act) {
+        let group = story.group;
+        match act {
+            Act::Say(node) => self.say(story, *node),
+            Act::Edit(node, which) => {
+                if let Some(message) = some_message(story, *which) {
+                    let text = format!("{CANARY} said better");
+                    self.ask(*node, Command::MessageEdit { group, message, text });
+                }
+            }
+            Act::React(node, which, on) => {
+                if let Some(message) = some_message(story, *which) {
+                    self.ask(*node, Command::MessageReact { group, message, reaction: Reaction::WithYou, on: *on });
+                }
+            }
+            Act::Join(node) => self.join(story, *node),
+            Act::Sleep(node) => self.sleep(story, *node),
+            Act::Wake(which) => self.wake(story, *which),
+            Act::Crash { node, inputs, cut, away_ms } => {
+                if self.is_up(*node) {
+                    self.arm(*node, *inputs, *cut, *away_ms);
+                    story.stopped.push(*node);
+                }
+            }
+            Act::Partition { side, one_way } => self.partition(*side, *one_way),
+            Act::Mend => self.cut.clear(),
+            Act::RestartRelay { relay, away_ms } => self.restart_relay(*relay, *away_ms),
+            Act::Remove(other) => self.remove(story, *other),
+            Act::Promote(other, whole) => {
+                let role = if *whole { RoleName::Facilitator } else { RoleName::Cofacilitator };
+                if let Some(Some(persona)) = story.persona.get(*other).copied() {
+                    self.query(0, Command::MemberSetRole { group, persona, role });
+                }
+            }
+            Act::Charter(node) => {
+                let charter = Some(format!("{CANARY} charter by {node}"));
+                let (history_days, slow_mode_s, shield, relays) = (None, None, None, None);
+                self.query(*node, Command::GroupSet { group, charter, history_days, slow_mode_s, shield, relays });
+            }
         }
-        Ok(())
     }
 
     fn join(&mut self, story: &mut Story, node: usize) {
         if story.persona.get(node).is_none_or(|p| p.is_some()) || !self.is_up(node) {
             return;
         }
-        let persona = Some(PersonaChoice { name: Some(format!("Member {node}")) });
+        let persona = Some(PersonaChoice { name: Some(format!("{CANARY} member {node}")) });
         let link = Secret::new(story.link.clone());
-        let id = self.ask(node, Command::GroupJoin { link, persona, introduction: None, accept_charter: true });
+        self.ask(node, Command::GroupJoin { link, persona, introduction: None, accept_charter: true });
         self.wait(5_000);
-        if let Some(Ok(Answer::Joined { persona, .. })) = self.nodes.get(node).and_then(|n| n.replies.get(&id)) {
-            story.persona[node] = Some(*persona);
-            story.since[node] = self.epoch(node, story.group);
-            self.tell(|| format!("{node} is in"));
-        }
+        self.look_who_is_in(story, node);
     }
 
-    fn step(&mut self, story: &mut Story, _seed: u64) -> Result<(), Failure> {
-        let node = self.random(self.nodes.len() as u64) as usize;
-        match self.random(20) {
-            0..=9 => self.say(story, node),
-            10 => self.change(story, node),
-            11 => self.react(story, node),
-            12 => self.sleep(story, node),
-            13 | 14 => self.wake(story),
-            15 if self.faults.crashes > story.crashes => self.crash(story, node),
-            16 if self.faults.partitions > 0 => self.partition(),
-            17 => {
-                self.tell(|| "cuts healed".into());
-                self.cut.clear();
-            }
-            18 => self.decide(story, node),
-            19 => self.join(story, node),
-            _ => {}
+    /// A reply may be lost in a crash, and the join stand all the same: what counts is what the node says.
+    fn look_who_is_in(&mut self, story: &mut Story, node: usize) {
+        if story.persona.get(node).is_none_or(|p| p.is_some()) || !self.is_member(story, node) {
+            return;
         }
-        Ok(())
+        let Some(Answer::Group { members, .. }) = self.query(node, Command::GroupShow { group: story.group }) else {
+            return;
+        };
+        let me = members.iter().find(|m| m.you).map(|m| m.persona);
+        let epoch = self.tip(node, story.group).map_or(u64::MAX, |(epoch, _)| epoch);
+        if let (Some(slot), Some(since)) = (story.persona.get_mut(node), story.since.get_mut(node)) {
+            (*slot, *since) = (me, epoch);
+        }
     }
 
     fn say(&mut self, story: &mut Story, node: usize) {
-        let text = format!("from {node}, number {}", story.said.len());
+        // Where it will be said: the tip moves with an input, never by itself.
+        let Some((epoch, roster)) = self.tip(node, story.group) else { return };
+        let text = format!("{CANARY} from {node}, number {}", story.said.len());
         let (topic, reply_to, content_note, expires_in_s, library_consent) = (None, None, None, None, None);
-        let command = Command::MessageSend {
-            group: story.group,
-            text,
-            topic,
-            reply_to,
-            content_note,
-            expires_in_s,
-            library_consent,
-        };
+        let group = story.group;
+        let command =
+            Command::MessageSend { group, text, topic, reply_to, content_note, expires_in_s, library_consent };
+        let Some(Answer::Group { members, .. }) = self.query(node, Command::GroupShow { group }) else { return };
         if let Some(Answer::Message { message }) = self.query(node, command) {
-            self.tell(|| format!("{node} says {} {message:?}", story.said.len()));
-            let epoch = self.epoch(node, story.group);
-            story.said.push(Said { message, author: node, epoch });
+            let mut known: Vec<_> = members.iter().map(|m| m.persona).collect();
+            known.sort_unstable();
+            let bytes: Vec<u8> = known.iter().flat_map(|p| p.0).collect();
+            // The author's tip has exactly those whom its policy names: it has processed every removal it knows of.
+            let processed = data_encoding::HEXLOWER.encode(&hash(&[&bytes])) == roster;
+            let without = |n: &&usize| {
+                let persona = story.persona.get(**n).copied().flatten();
+                processed && persona.is_some_and(|p| !known.contains(&p))
+            };
+            let without = story.removed.iter().filter(without).copied().collect();
+            story.said.push(Said { message, author: node, epoch, without });
         }
     }
 
-    fn epoch(&mut self, node: usize, group: GroupId) -> u64 {
+    /// Epoch and roster hash of a node's tip.
+    fn tip(&mut self, node: usize, group: GroupId) -> Option<(u64, String)> {
         match self.query(node, Command::DebugTip { group }) {
-            Some(Answer::Tip { epoch, .. }) => epoch,
-            _ => u64::MAX,
+            Some(Answer::Tip { epoch, members_hash, .. }) => Some((epoch, members_hash)),
+            _ => None,
         }
-    }
-
-    fn some_message(&mut self, story: &Story) -> Option<MessageId> {
-        let at = self.random(story.said.len() as u64) as usize;
-        story.said.get(at).map(|s| s.message)
-    }
-
-    fn change(&mut self, story: &Story, node: usize) {
-        let Some(message) = self.some_message(story) else { return };
-        self.ask(node, Command::MessageEdit { group: story.group, message, text: "said better".into() });
-    }
-
-    fn react(&mut self, story: &Story, node: usize) {
-        let Some(message) = self.some_message(story) else { return };
-        let on = self.chance(0.8);
-        self.ask(node, Command::MessageReact { group: story.group, message, reaction: Reaction::WithYou, on });
     }
 
     fn sleep(&mut self, story: &mut Story, node: usize) {
         if self.is_up(node) {
-            self.tell(|| format!("{node} sleeps"));
             self.stop(node);
             story.asleep.push(node);
+            story.stopped.push(node);
         }
     }
 
-    fn wake(&mut self, story: &mut Story) {
-        if !story.asleep.is_empty() {
-            let at = self.random(story.asleep.len() as u64) as usize;
+    fn wake(&mut self, story: &mut Story, which: u64) {
+        if let Some(at) =
+            usize::try_from(which % story.asleep.len().max(1) as u64).ok().filter(|_| !story.asleep.is_empty())
+        {
             let node = story.asleep.swap_remove(at);
-            self.tell(|| format!("{node} wakes"));
             self.start(node);
         }
     }
 
-    /// A crash in the middle of something: the engine is gone, the disk is what it was.
-    fn crash(&mut self, story: &mut Story, node: usize) {
-        if self.is_up(node) {
-            story.crashes += 1;
-            self.tell(|| format!("{node} crashes"));
-            self.stop(node);
-            let pause = self.random(30_000);
-            self.wait(pause);
-            self.start(node);
-        }
-    }
-
-    /// Cuts some pairs, each one way or both.
-    fn partition(&mut self) {
+    fn partition(&mut self, side: u64, one_way: bool) {
         let ends: Vec<usize> = (0..self.nodes.len()).chain((0..self.relays.len()).map(|r| RELAY + r)).collect();
-        let side: Vec<bool> = ends.iter().map(|_| self.chance(0.5)).collect();
-        let one_way = self.chance(0.3);
-        self.tell(|| format!("cut {side:?} one way {one_way}"));
-        for (i, a) in ends.iter().enumerate() {
-            for (j, b) in ends.iter().enumerate() {
-                if side[i] && !side[j] {
-                    self.cut.insert((*a, *b));
-                    if !one_way {
-                        self.cut.insert((*b, *a));
-                    }
+        let here = |i: usize| side.rotate_right(u32::try_from(i).unwrap_or(0)) & 1 == 1;
+        for (_, a) in ends.iter().enumerate().filter(|(i, _)| here(*i)) {
+            for (_, b) in ends.iter().enumerate().filter(|(j, _)| !here(*j)) {
+                self.cut.insert((*a, *b));
+                if !one_way {
+                    self.cut.insert((*b, *a));
                 }
             }
         }
     }
 
-    /// A facilitator decides something: a role, the charter, rarely a removal.
-    fn decide(&mut self, story: &mut Story, node: usize) {
-        let group = story.group;
-        let other = 1 + self.random((self.nodes.len() - 1) as u64) as usize;
+    /// One member is removed at most, and never below three.
+    fn remove(&mut self, story: &mut Story, other: usize) {
         let Some(Some(persona)) = story.persona.get(other).copied() else { return };
-        match self.random(4) {
-            0 if story.removed.is_empty() && self.nodes.len() > 3 => {
-                if matches!(
-                    self.query(0, Command::MemberRemove { group, persona, reason: None }),
-                    Some(Answer::Motion { .. })
-                ) {
-                    story.removed.push(other);
-                }
-            }
-            1 => {
-                self.query(0, Command::MemberSetRole { group, persona, role: RoleName::Cofacilitator });
-            }
-            _ => {
-                let charter = Some(format!("charter by {node}"));
-                self.query(
-                    node,
-                    Command::GroupSet {
-                        group,
-                        charter,
-                        history_days: None,
-                        slow_mode_s: None,
-                        shield: None,
-                        relays: None,
-                    },
-                );
-            }
+        if !story.removed.is_empty() || !story.perhaps_removed.is_empty() || self.nodes.len() <= 3 || !self.is_up(0) {
+            return;
+        }
+        let command = Command::MemberRemove { group: story.group, persona, reason: None };
+        let id = self.ask(0, command);
+        match self.nodes.get_mut(0).and_then(|n| n.replies.remove(&id)) {
+            Some(Ok(Answer::Motion { state: MotionState::Done, .. })) => story.removed.push(other),
+            // Waits for a second facilitator, who may sign, or the reply was lost.
+            Some(Ok(_)) | None => story.perhaps_removed.push(other),
+            Some(Err(_)) => {}
         }
     }
 
-    /// Prints the schedule, when asked.
-    fn tell(&self, what: impl FnOnce() -> String) {
-        if std::env::var_os("HEARTH_SIM_TELL").is_some() {
-            println!("{:>9} {}", self.now - super::START, what());
+    /// Everything comes back and has to agree. Returns how many rounds it took.
+    fn heal(&mut self, story: &mut Story) -> Result<usize, Failure> {
+        self.mend();
+        if let Some(gone) = story.gone {
+            self.stop(gone);
         }
-    }
-
-    /// Everything comes back and has time to agree.
-    fn heal(&mut self, story: &mut Story) {
-        self.tell(|| "everything heals".into());
-        self.calm = true;
-        self.cut.clear();
-        for node in 0..self.nodes.len() {
-            self.start(node);
-        }
+        let here: Vec<_> = (0..self.nodes.len()).filter(|n| story.gone != Some(*n)).collect();
+        here.iter().for_each(|n| self.start(*n));
         self.wait(30_000);
-        for node in 1..self.nodes.len() {
-            if !story.removed.contains(&node) {
-                self.join(story, node);
-            }
-        }
-        for _ in 0..8 {
-            for node in 0..self.nodes.len() {
-                self.ask(node, Command::NetworkSync { group: None });
+        here.iter().for_each(|n| self.look_who_is_in(story, *n));
+        self.settle_removal(story);
+        let mut broken = Ok(());
+        for round in 1..=ROUNDS {
+            for node in &here {
+                self.look_who_is_in(story, *node);
+                if !story.removed.contains(node) {
+                    self.join(story, *node);
+                }
+                self.ask(*node, Command::NetworkSync { group: None });
             }
             self.wait(2 * MINUTE);
+            self.unbroken()?;
+            broken = self.check(story);
+            if broken.is_ok() {
+                return Ok(round);
+            }
+        }
+        broken.map(|()| ROUNDS)
+    }
+
+    /// Whether a removal without a reply stands is what the founder's log says.
+    fn settle_removal(&mut self, story: &mut Story) {
+        let Some(other) = story.perhaps_removed.pop() else { return };
+        let Some(Some(persona)) = story.persona.get(other).copied() else { return };
+        let roster = self.query(0, Command::GroupShow { group: story.group });
+        if let Some(Answer::Group { members, .. }) = roster
+            && !members.iter().any(|m| m.persona == persona)
+        {
+            story.removed.push(other);
         }
     }
 
@@ -346,4 +330,9 @@ impl<M: Mls> World<M> {
         let Some(Answer::Groups { groups }) = self.query(node, Command::GroupList {}) else { return false };
         groups.iter().any(|g| g.group == story.group && g.state == GroupState::Joined)
     }
+}
+
+fn some_message(story: &Story, which: u64) -> Option<MessageId> {
+    let at = usize::try_from(which % story.said.len().max(1) as u64).ok()?;
+    story.said.get(at).map(|s| s.message)
 }
