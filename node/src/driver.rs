@@ -49,6 +49,10 @@ const EXPIRE: Duration = Duration::from_secs(3_600);
 const TRUST: Duration = Duration::from_secs(24 * 3_600);
 /// How often sled's files are written anew.
 const REBUILD: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// How long bookkeeping that nobody waits for may share a later commit: see [`Effects::can_wait`].
+const LINGER: Duration = Duration::from_millis(250);
+/// Rows of such bookkeeping; more are written at once.
+const LINGERING_ROWS: usize = 1_024;
 /// No timer is shorter, whatever the engine says.
 const TICK_MIN: Duration = Duration::from_millis(2);
 /// No timer is longer, so that a clock that was set is noticed.
@@ -131,6 +135,9 @@ pub(crate) struct Driver {
     /// Commands that were asked while the vault is being opened: they follow it.
     held: VecDeque<Ask>,
     wake_at: Option<Timestamp>,
+    /// Bookkeeping that waits for the next commit, and until when at the latest.
+    lingering: Effects,
+    linger_until: Option<Instant>,
     asks_open: bool,
     lanes_open: bool,
     started: Instant,
@@ -157,6 +164,8 @@ impl Driver {
             vault_queue: VecDeque::new(),
             held: VecDeque::new(),
             wake_at: None,
+            lingering: Effects::default(),
+            linger_until: None,
             asks_open: true,
             lanes_open: true,
             started: now,
@@ -232,7 +241,7 @@ impl Driver {
             now + left.clamp(TICK_MIN, TICK_MAX)
         });
         let chores = self.core.is_some().then(|| self.next_wipe.min(self.next_expiry).min(self.next_rebuild));
-        [end, tick, chores, self.retry_at].into_iter().flatten().fold(now + TICK_MAX, Instant::min)
+        [end, tick, chores, self.retry_at, self.linger_until].into_iter().flatten().fold(now + TICK_MAX, Instant::min)
     }
 
     /// Takes what is ready, handles it, carries its effects out.
@@ -265,19 +274,15 @@ impl Driver {
                 inputs.push(Input::Tick);
             }
         }
-        if let Some(core) = self.core.as_mut()
-            && !inputs.is_empty()
-        {
-            let mut all = Effects::default();
+        if let Some(core) = self.core.as_mut() {
             for input in inputs {
                 if matches!(input, Input::Tick) {
                     self.wake_at = None;
                 }
-                merge(&mut all, core.handle(input, now));
+                merge(&mut self.lingering, core.handle(input, now));
             }
-            if let Err(e) = self.carry_out(all).await {
-                self.failed(e).await;
-            }
+            self.wake_at = earlier(self.wake_at, self.lingering.wake_at.take());
+            self.finish_or_linger().await;
         }
         if let Some(ask) = vault {
             self.vault_queue_push(ask).await;
@@ -332,6 +337,27 @@ impl Driver {
         }
     }
 
+    /// Carries out what the engine wants, unless all of it may wait for a later commit, which then takes it along.
+    async fn finish_or_linger(&mut self) {
+        let idle = self.lingering.is_empty();
+        let until = *self.linger_until.get_or_insert_with(|| Instant::now() + LINGER);
+        let full = self.lingering.persist.len() > LINGERING_ROWS;
+        if idle {
+            self.linger_until = None;
+        } else if full || until <= Instant::now() || !self.lingering.can_wait() {
+            self.finish().await;
+        }
+    }
+
+    /// Carries out everything now.
+    async fn finish(&mut self) {
+        self.linger_until = None;
+        let all = std::mem::take(&mut self.lingering);
+        if let Err(e) = self.carry_out(all).await {
+            self.failed(e).await;
+        }
+    }
+
     /// Persist, then send, then emit. On an error nothing was sent or emitted.
     async fn carry_out(&mut self, effects: Effects) -> Result<(), StoreError> {
         let Effects { persist, send, emit, wake_at } = effects;
@@ -360,12 +386,12 @@ impl Driver {
 
     /// The engine knows groups and peers; the rest of a status is known here.
     fn complete(&self, answer: Answer) -> Answer {
-        match (answer, self.status()) {
-            (
-                Answer::Status { groups, peers, relays, .. },
-                Answer::Status { locked, exists, mode, version, store_bytes, .. },
-            ) => Answer::Status { locked, exists, mode, version, groups, peers, relays, store_bytes },
-            (other, _) => other,
+        let Answer::Status { groups, peers, relays, .. } = answer else { return answer };
+        match self.status() {
+            Answer::Status { locked, exists, mode, version, store_bytes, .. } => {
+                Answer::Status { locked, exists, mode, version, groups, peers, relays, store_bytes }
+            }
+            other => other,
         }
     }
 
@@ -424,10 +450,15 @@ impl Driver {
         }
         self.core = None;
         self.wake_at = None;
+        self.lingering = Effects::default();
+        self.linger_until = None;
     }
 
     /// Locks: engine, keys and lanes are gone afterwards.
     async fn close(&mut self, refusal: Refusal) {
+        if self.core.is_some() && !self.lingering.is_empty() {
+            self.finish().await;
+        }
         self.drop_core(refusal).await;
         self.retry_at = None;
         if let Some(store) = self.store.take() {

@@ -3,7 +3,8 @@
 //! # Contract
 //! The shell takes the effects of one call in this order: **persist** all writes in one transaction and make
 //! them durable, then **send**, then **emit**. If persisting fails, nothing of that call is sent or emitted, the
-//! engine is dropped, and a new one is restored from disk. It calls `handle` with [`Input::Tick`] no later than
+//! engine is dropped, and a new one is restored from disk. The effects of several calls may be merged in their order
+//! and taken together; those for which [`Effects::can_wait`] holds may wait a moment for others. It calls `handle` with [`Input::Tick`] no later than
 //! `wake_at`; ticking earlier or more often changes nothing.
 
 pub(crate) mod charters;
@@ -66,6 +67,22 @@ pub struct Effects {
     pub emit: Vec<Event>,
     /// When to tick at the latest.
     pub wake_at: Option<Timestamp>,
+}
+
+impl Effects {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.persist.is_empty() && self.send.is_empty() && self.emit.is_empty()
+    }
+
+    /// Whether this is bookkeeping that nobody waits for: how far a queue was read, where own messages are, what
+    /// gossip may forward. It may share a later commit; if a crash comes first, it is found out again.
+    #[must_use]
+    pub fn can_wait(&self) -> bool {
+        let waits = |event: &Event| matches!(event, Event::Notice(Notice::MessageDelivery { .. }));
+        self.send.iter().all(|command| matches!(command, LaneCommand::Verdict { .. })) && self.emit.iter().all(waits)
+    }
 }
 
 /// What an engine is told once.
