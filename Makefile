@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 SEEDS ?= 0..50000
 .DEFAULT_GOAL := help
-.PHONY: dht help run demo test bench figures model screenshots soak fmt lint floors
+.PHONY: help run demo test bench figures model screenshots soak fmt lint floors
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
@@ -38,9 +38,6 @@ soak: ## the long runs: many more kills and seeds than CI; SEEDS=from..to resume
 
 model: ## the signing rule, model-checked in larger worlds than `make test` looks at
 	$(CARGO) test --release --locked -p hearth-crypto --test signing -- --include-ignored --nocapture --test-threads 1
-
-dht: ## the DHT test that is not yet reliable
-	$(CARGO) test --release --locked -p hearth-integration-tests --test norelay -- --ignored
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -28,9 +28,7 @@ fn two_members_talk_without_a_relay() -> Result<()> {
     Ok(())
 }
 
-// Not yet reliable when both members start before the DHT has a peer. Run it with `make dht`.
 #[test]
-#[ignore = "the DHT's first minute is not reliable yet: make dht"]
 fn a_member_at_a_new_address_is_found_through_the_dht() -> Result<()> {
     let lab = Lab::new()?;
     let mut ada = lab.member("ada", &[])?;

@@ -18,7 +18,12 @@ impl<M: Mls> Engine<M> {
     pub(super) fn lane(&mut self, event: LaneEvent, now: Timestamp, fx: &mut Effects) {
         match event {
             LaneEvent::CommonsListening { addresses } => self.shared.commons = addresses,
-            LaneEvent::CommonsPeers { addresses } => self.remember(addresses, fx),
+            LaneEvent::CommonsPeers { addresses } => {
+                self.remember(addresses, fx);
+                for id in self.groups.keys().copied().collect::<Vec<_>>() {
+                    self.with(&id, now, fx, |group, ctx| group.seek(ctx));
+                }
+            }
             LaneEvent::DhtFound { key, value } => {
                 for id in self.groups.keys().copied().collect::<Vec<_>>() {
                     let event = LaneEvent::DhtFound { key, value: value.clone() };

@@ -34,11 +34,18 @@ use crate::{
 
 /// Reconciliation with a linked member is repeated this often.
 const SYNC_EVERY_MS: u64 = 10 * 60_000;
-/// Members that are not linked are looked up this often, at most [`LOOKUPS`] at once.
-const LOOKUP_EVERY_MS: u64 = 15_000;
+/// Members without a link: their last known addresses are dialled this often, and they are looked up in the DHT after
+/// 1, 2, 4 and 8 s, then as often for [`EAGER_ROUNDS`] rounds, then rarely; each time at most [`LOOKUPS`] of them.
+/// Whatever says that the network is back (a lost link, a relay, a DHT peer) begins anew. So members find each other
+/// again within ten seconds, and those who sleep for days cost next to nothing.
+const DIAL_EVERY_MS: u64 = 6_000;
+const EAGER_ROUNDS: u32 = 12;
+const LOOKUP_EVERY_MS: u64 = 60_000;
 const LOOKUPS: usize = 12;
-/// The own card is written again this often, and in the minute after it changed: seq is a minute.
+/// The own card is written again this often, and at once when it changed.
 const PUBLISH_EVERY_MS: u64 = 3_600_000;
+/// Nodes refuse a record that is ten minutes ahead; clocks differ too.
+const SEQ_AHEAD: u64 = 8;
 /// Bytes of envelopes in one packet handed on, and of packets in one message.
 const SHARE_BYTES: usize = 128 * 1024;
 const ITEMS_BYTES: usize = 512 * 1024;
@@ -93,9 +100,13 @@ pub(crate) struct Links {
     lookups: BTreeMap<[u8; 32], Lookup>,
     record_keys: BTreeMap<(NodeId, u64, DeviceId), [u8; 32]>,
     next_lookup: Timestamp,
+    /// Lookups since the network was last heard of.
+    rounds: u32,
+    next_dial: Timestamp,
     next_publish: Timestamp,
-    /// The own address changed since the card was last written.
-    moved: bool,
+    /// Of the last record written, kept across stops: nodes take only what rises, and a start may follow another
+    /// within its minute.
+    seq: u64,
     turn: usize,
     /// Own envelopes that were said again, and at which node last.
     pub(crate) resent: BTreeMap<EnvelopeId, NodeId>,
@@ -169,14 +180,17 @@ impl<M: Mls> Group<M> {
         let first = at.own.is_none();
         at.own = Some((peer, addresses));
         self.links.next_publish = ctx.now;
-        self.links.moved = true;
         if first {
-            self.links.next_lookup = ctx.now;
-            for card in self.links.cards.values().cloned().collect::<Vec<_>>() {
-                self.dial(&card, ctx);
-            }
+            self.seek(ctx);
         }
         self.find_members(ctx);
+    }
+
+    /// Looks for members eagerly from now on: something says that the network is there.
+    pub(crate) fn seek(&mut self, ctx: &mut Ctx<'_, M>) {
+        self.links.rounds = 0;
+        self.links.next_lookup = ctx.now;
+        self.links.next_dial = ctx.now;
     }
 
     fn dial(&mut self, card: &CardContent, ctx: &mut Ctx<'_, M>) {
@@ -202,28 +216,50 @@ impl<M: Mls> Group<M> {
         Some(envelope::sign_card(&self.keys, &self.id, &content))
     }
 
-    /// Writes the own card into the DHT and looks up members without a link, each when it is time.
+    /// Writes the own card into the DHT, dials and looks up members without a link, each when it is time.
     pub(super) fn find_members(&mut self, ctx: &mut Ctx<'_, M>) {
-        if !self.is_joined() {
+        if !self.is_joined() || !self.links.lanes.values().any(|l| l.own.is_some()) {
             return;
         }
-        if self.links.next_publish <= ctx.now && self.publish_card(ctx) {
-            // A record of the same minute may lie there from an earlier start: its seq is refused until the next one.
-            let next_minute = 60_500 - ctx.now.0 % 60_000;
-            // And while somebody is still looked for, the DHT may not have had a peer to keep the last one.
-            let alone = self.links.members() < self.others().len();
-            let again = std::mem::take(&mut self.links.moved) || alone;
-            let wait = if again { next_minute } else { PUBLISH_EVERY_MS };
+        if self.links.next_publish <= ctx.now {
+            // Too many starts within one minute: the next one has room again.
+            let wait = if self.publish_card(ctx) { PUBLISH_EVERY_MS } else { 60_000 - ctx.now.0 % 60_000 };
             self.links.next_publish = ctx.now.plus_ms(wait);
         }
+        ctx.wake_at(self.links.next_publish);
+        if self.links.next_dial > ctx.now && self.links.next_lookup > ctx.now {
+            return ctx.wake_at(self.links.next_dial.min(self.links.next_lookup));
+        }
+        let mut missing = self.missing_devices();
+        if missing.is_empty() {
+            return;
+        }
+        self.links.turn += 1;
+        let start = self.links.turn.wrapping_mul(LOOKUPS) % missing.len();
+        missing.rotate_left(start);
+        missing.truncate(LOOKUPS);
+        if self.links.next_dial <= ctx.now {
+            for card in missing.iter().filter_map(|d| self.links.cards.get(d).cloned()).collect::<Vec<_>>() {
+                self.dial(&card, ctx);
+            }
+            self.links.next_dial = ctx.now.plus_ms(DIAL_EVERY_MS);
+        }
         if self.links.next_lookup <= ctx.now {
-            self.look_up(ctx);
-            self.links.next_lookup = ctx.now.plus_ms(LOOKUP_EVERY_MS);
+            self.look_up(&missing, ctx);
+            let wait =
+                if self.links.rounds < EAGER_ROUNDS { 1_000 << self.links.rounds.min(3) } else { LOOKUP_EVERY_MS };
+            self.links.rounds = self.links.rounds.saturating_add(1);
+            self.links.next_lookup = ctx.now.plus_ms(wait);
         }
-        let at = self.links.next_publish.min(self.links.next_lookup);
-        if self.links.lanes.values().any(|l| l.own.is_some()) {
-            ctx.wake_at(at);
-        }
+        ctx.wake_at(self.links.next_dial.min(self.links.next_lookup));
+    }
+
+    /// Devices of the tip that have no link.
+    fn missing_devices(&self) -> Vec<DeviceId> {
+        let Some(tip) = self.dag.tip_entry() else { return Vec::new() };
+        let me = self.keys.device();
+        let devices = tip.facts.leaves.iter().map(|l| l.device);
+        devices.filter(|d| *d != me && !self.links.is_linked(d)).collect()
     }
 
     fn publish_card(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
@@ -231,12 +267,18 @@ impl<M: Mls> Group<M> {
         let (Some(card), Some(network)) = (self.own_card(&id, ctx.now), self.network_of(&id).cloned()) else {
             return false;
         };
+        let seq = ctx.now.minute().0.max(self.links.seq + 1);
+        if seq > ctx.now.minute().0 + SEQ_AHEAD {
+            return false;
+        }
+        self.links.seq = seq;
+        ctx.write(self.id, Table::State, &rows::card_seq_key(), Some(seq.to_be_bytes().to_vec()));
         let slot = slot_of(ctx.now);
         // The next slot's record goes out early, so that a clock that is ahead finds it too.
         for slot in [slot, slot + 1] {
             let seed = network.record_seed(slot, &self.keys.device());
             let Ok(sealed) = seal_card(&network.card_key(slot), &cbor::to_vec(&card), ctx.rng) else { continue };
-            let (pk, seq) = (public_of(&seed), ctx.now.minute().0);
+            let pk = public_of(&seed);
             let sig = hearth_crypto::persona::sign_with_seed(&seed, &record_message(seq, &sealed));
             let value = cbor::to_vec(&Record { pk, seq, sig, sealed });
             ctx.send(LaneCommand::DhtPut { key: record_key(&pk), value });
@@ -244,18 +286,12 @@ impl<M: Mls> Group<M> {
         true
     }
 
-    fn look_up(&mut self, ctx: &mut Ctx<'_, M>) {
-        let (Some(network), Some(tip)) = (self.network().cloned(), self.dag.tip_entry()) else { return };
-        let me = self.keys.device();
-        let mut devices: Vec<_> =
-            tip.facts.leaves.iter().map(|l| l.device).filter(|d| *d != me && !self.links.is_linked(d)).collect();
-        if devices.is_empty() {
-            return;
+    fn look_up(&mut self, devices: &[DeviceId], ctx: &mut Ctx<'_, M>) {
+        let Some(network) = self.network().cloned() else { return };
+        if self.links.lookups.len() > 64 * LOOKUPS {
+            self.links.lookups.clear();
         }
-        self.links.turn += 1;
-        let start = self.links.turn.wrapping_mul(LOOKUPS) % devices.len();
-        devices.rotate_left(start);
-        for device in devices.into_iter().take(LOOKUPS) {
+        for device in devices {
             for slot in live_slots(ctx.now) {
                 let key = self.links.lookup(&network, slot, device);
                 ctx.send(LaneCommand::DhtGet { key });
@@ -315,6 +351,16 @@ impl<M: Mls> Group<M> {
         self.links.cards.insert(card.device, card);
     }
 
+    /// From disk.
+    pub(super) fn restore_card_seq(&mut self, seq: u64) {
+        self.links.seq = seq;
+    }
+
+    /// Devices whose cards are on disk.
+    pub(super) fn carded(&self) -> impl Iterator<Item = &DeviceId> {
+        self.links.cards.keys()
+    }
+
     pub(super) fn link_up(
         &mut self,
         lane: LaneKey,
@@ -333,7 +379,10 @@ impl<M: Mls> Group<M> {
 
     pub(super) fn link_down(&mut self, link: LinkId, ctx: &mut Ctx<'_, M>) {
         if self.links.links.remove(&link).is_some_and(|l| l.member.is_some()) {
+            // Not at once: a peer that only restarted is not there yet.
+            self.seek(ctx);
             self.links.next_lookup = ctx.now.plus_ms(1_000);
+            self.links.next_dial = ctx.now.plus_ms(500);
             self.tell_network(ctx);
         }
     }
@@ -404,7 +453,7 @@ impl<M: Mls> Group<M> {
         for link in self.links.links.iter().filter(|(_, l)| l.member.is_some()).map(|(id, _)| *id).collect::<Vec<_>>() {
             self.begin_sync(link, SyncSet::Control, ctx);
         }
-        self.links.next_lookup = ctx.now;
+        self.seek(ctx);
         self.find_members(ctx);
     }
 

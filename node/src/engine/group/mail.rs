@@ -39,6 +39,7 @@ impl<M: Mls> Group<M> {
         session.full = false;
         self.want_queues(address, ctx);
         self.doors.relay_up(address, ctx.now);
+        self.seek(ctx);
         self.tell_network(ctx);
     }
 

@@ -81,6 +81,7 @@ const PENDING: u8 = b'p';
 const CURSOR: u8 = b'c';
 const DELIVERED: u8 = b'd';
 const CARD: u8 = b'k';
+const CARD_SEQ: u8 = b's';
 
 /// Frames are read back parents first.
 fn frame_key(depth: u64, frame: &FrameId) -> Vec<u8> {
@@ -97,6 +98,10 @@ pub(crate) fn cursor_key(relay: &[u8; 32], queue: &QueueId) -> Vec<u8> {
 
 pub(crate) fn card_key(device: &DeviceId) -> Vec<u8> {
     [&[CARD], device.0.as_slice()].concat()
+}
+
+pub(crate) fn card_seq_key() -> [u8; 1] {
+    [CARD_SEQ]
 }
 
 pub(crate) fn delivered_key(id: &EnvelopeId) -> Vec<u8> {
@@ -150,6 +155,10 @@ impl<M: Mls> Group<M> {
         for (relay, queue) in self.desk.cursors.keys() {
             ctx.write(group, Table::State, &cursor_key(relay, queue), None);
         }
+        for device in self.carded() {
+            ctx.write(group, Table::State, &card_key(device), None);
+        }
+        ctx.write(group, Table::State, &card_seq_key(), None);
         ctx.write(group, Table::Group, b"", None);
     }
 
@@ -266,6 +275,7 @@ impl<M: Mls> Group<M> {
                 self.outbox.delivered.insert(EnvelopeId(key.try_into().ok()?), delivered);
             }
             CARD => self.restore_card(cbor::read(value).ok()?),
+            CARD_SEQ => self.restore_card_seq(u64::from_be_bytes(value.try_into().ok()?)),
             _ => {}
         }
         Some(())
