@@ -5,7 +5,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
 };
@@ -21,6 +21,18 @@ pub struct Tap {
     pub port: u16,
     bytes: Arc<Mutex<Vec<u8>>>,
     over: Arc<AtomicBool>,
+    line: Arc<Line>,
+}
+
+/// Whether the line is whole: cuts and heals so far, odd while it is cut.
+#[derive(Default)]
+struct Line(AtomicU64);
+
+impl Line {
+    /// Whether a connection of this birth still carries anything. One that was cut never does again, and is not closed.
+    fn carries(&self, birth: u64) -> bool {
+        birth % 2 == 0 && self.0.load(Ordering::Acquire) == birth
+    }
 }
 
 impl Tap {
@@ -29,13 +41,32 @@ impl Tap {
     /// # Errors
     /// When no port is free.
     pub fn before(target: u16) -> Result<Self> {
-        Self::listen(move |near, bytes| {
+        let line = Arc::<Line>::default();
+        let ours = Arc::clone(&line);
+        let mut tap = Self::listen(move |near, bytes| {
+            let birth = line.0.load(Ordering::Acquire);
             let Ok(far) = TcpStream::connect(("127.0.0.1", target)) else { return };
             let (Ok(near_too), Ok(far_too)) = (near.try_clone(), far.try_clone()) else { return };
-            let bytes_too = Arc::clone(&bytes);
-            thread::spawn(move || copy(near_too, far_too, &bytes_too));
-            copy(far, near, &bytes);
-        })
+            let (bytes_too, line_too) = (Arc::clone(&bytes), Arc::clone(&line));
+            thread::spawn(move || copy(near_too, far_too, &bytes_too, || line_too.carries(birth)));
+            copy(far, near, &bytes, || line.carries(birth));
+        })?;
+        tap.line = ours;
+        Ok(tap)
+    }
+
+    /// Cuts the line without a word: connections stay open, and nothing comes through any more.
+    pub fn cut(&self) {
+        if self.line.0.load(Ordering::Acquire) % 2 == 0 {
+            self.line.0.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    /// The line is back: new connections come through, old ones stay mute, as after a change of address.
+    pub fn heal(&self) {
+        if self.line.0.load(Ordering::Acquire) % 2 == 1 {
+            self.line.0.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// Answers every connection with bytes that mean nothing.
@@ -70,7 +101,7 @@ impl Tap {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
         let port = listener.local_addr()?.port();
         let (bytes, over) = (Arc::default(), Arc::new(AtomicBool::new(false)));
-        let tap = Self { port, bytes: Arc::clone(&bytes), over: Arc::clone(&over) };
+        let tap = Self { port, bytes: Arc::clone(&bytes), over: Arc::clone(&over), line: Arc::default() };
         thread::spawn(move || {
             for stream in listener.incoming().map_while(Result::ok) {
                 if over.load(Ordering::Acquire) {
@@ -91,10 +122,13 @@ impl Drop for Tap {
     }
 }
 
-fn copy(mut from: TcpStream, mut to: TcpStream, kept: &Mutex<Vec<u8>>) {
+fn copy(mut from: TcpStream, mut to: TcpStream, kept: &Mutex<Vec<u8>>, carries: impl Fn() -> bool) {
     let mut buffer = [0; 16_384];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
         let Some(part) = buffer.get(..read) else { break };
+        if !carries() {
+            continue;
+        }
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() + read <= KEPT {
             kept.extend_from_slice(part);

@@ -3,7 +3,7 @@
 //! [`Commons::spawn`] starts one task that owns the swarm; the handle asks, events tell. Nothing here knows a group:
 //! records and blobs are opaque.
 
-mod alive;
+pub(super) mod alive;
 mod dialer;
 mod guests;
 mod swarm;

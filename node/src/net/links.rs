@@ -2,22 +2,31 @@
 
 pub(super) mod streams;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
+use futures::io::AsyncRead;
 use hearth_protocol::limits::SYNC_FRAME_MAX;
 use libp2p::{PeerId, Stream};
-use tokio::{sync::mpsc, task::AbortHandle};
+use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
 
-use super::framing::Framed;
+use super::framing::{FrameError, FrameReader, Framed};
 use crate::engine::lane::LinkId;
 
 /// Messages that may wait for a slow reader. When they are more, the link is closed, and sync starts again later.
 const QUEUE_MESSAGES: usize = 1_024;
 /// Their bytes: room for a catch-up that the engine hands over in one go.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// A side that has nothing to say for so long sends an empty frame ([R-94]).
+const BEAT: Duration = Duration::from_secs(4);
+/// A link on which no frame begins for so long is over: its peer vanished without a word, or the network is gone.
+const SILENCE: Duration = Duration::from_secs(9);
 
 /// What a link's tasks tell the lane: a message, or that the link has ended.
 #[derive(Debug)]
@@ -46,7 +55,12 @@ impl Link {
         let ended = inbound.clone();
         let written = Arc::clone(&queued);
         let writer = tokio::spawn(async move {
-            while let Some(message) = waiting.recv().await {
+            loop {
+                let message = match timeout(BEAT, waiting.recv()).await {
+                    Ok(Some(message)) => message,
+                    Ok(None) => break,
+                    Err(_) => Vec::new(),
+                };
                 if write.write(&message).await.is_err() {
                     break;
                 }
@@ -56,7 +70,7 @@ impl Link {
         });
         let reader = tokio::spawn(async move {
             loop {
-                let message = read.next(SYNC_FRAME_MAX).await.ok();
+                let message = next(&mut read).await.ok();
                 let last = message.is_none();
                 if inbound.send(Inbound { link: id, message }).await.is_err() || last {
                     break;
@@ -75,6 +89,17 @@ impl Link {
         // Counted before it is queued, so that the writer never subtracts first.
         self.queued.fetch_add(bytes, Ordering::Relaxed);
         self.queue.try_send(message).is_ok()
+    }
+}
+
+/// The next message; empty frames only say that the peer is there.
+async fn next<R: AsyncRead + Unpin>(read: &mut FrameReader<R>) -> Result<Vec<u8>, FrameError> {
+    loop {
+        timeout(SILENCE, read.announced(SYNC_FRAME_MAX)).await.map_err(|_| FrameError::Stalled)??;
+        let message = read.next(SYNC_FRAME_MAX).await?;
+        if !message.is_empty() {
+            return Ok(message);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Notices a peer that vanished without a word: a byte every few seconds, echoed.
 //!
-//! Only connections that this node keeps are watched, so a relay pays nothing for its thousands of guests but an echo.
+//! Who depends on a connection watches it: the commons its kept peers, a relay session its relay. A relay pays nothing
+//! for its thousands of guests but an echo.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::{
 };
 
 /// libp2p protocol name.
-pub(super) const ALIVE: StreamProtocol = StreamProtocol::new("/hearth/alive/1");
+pub(in crate::net) const ALIVE: StreamProtocol = StreamProtocol::new("/hearth/alive/1");
 
 const EVERY: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(4);
@@ -21,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
 /// Watches one connection; sends its id when the peer does not answer.
-pub(super) async fn watch(
+pub(in crate::net) async fn watch(
     mut control: Control,
     peer: PeerId,
     connection: ConnectionId,

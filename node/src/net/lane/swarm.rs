@@ -67,7 +67,8 @@ pub(super) fn build(gate: &Zeroizing<[u8; 32]>, members: usize) -> Result<Swarm<
         .map_err(|_| BadSwarm)?
         // The default closes a quiet connection after ten seconds.
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(600)))
-        .with_connection_timeout(Duration::from_secs(10))
+        // Shorter than the engine's pause between two dials, so that none waits for one that began without a network.
+        .with_connection_timeout(Duration::from_secs(5))
         .build();
     Ok(swarm)
 }

@@ -1,6 +1,6 @@
 //! From an address to a greeted stream.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use futures::StreamExt as _;
 use hearth_protocol::{
@@ -12,13 +12,14 @@ use libp2p::{
     swarm::{SwarmEvent, dial_opts::DialOpts},
     tcp, yamux,
 };
-use tokio::{task::AbortHandle, time::timeout};
+use tokio::{sync::mpsc, task::AbortHandle, time::timeout};
 
 use super::wire::Wire;
 use crate::{
     engine::lane::{MEMBER_RELAY, RelayFailure},
     net::{
         address,
+        commons::alive,
         framing::{FrameError, Framed},
     },
     relay::{MailboxService, MailboxSession, Party},
@@ -131,16 +132,32 @@ async fn open(address: &Multiaddr, peer: Option<PeerId>) -> Option<(Framed<Strea
         None => DialOpts::unknown_peer_id().address(address.clone()).build(),
     };
     swarm.dial(options).ok()?;
-    let peer = loop {
+    let (peer, connection) = loop {
         match swarm.select_next_some().await {
-            SwarmEvent::ConnectionEstablished { peer_id, .. } => break peer_id,
+            SwarmEvent::ConnectionEstablished { peer_id, connection_id, .. } => break (peer_id, connection_id),
             SwarmEvent::OutgoingConnectionError { .. } => return None,
             _ => {}
         }
     };
     let mut control = swarm.behaviour().new_control();
     // The swarm has nothing more to say: the stream tells when the connection ends.
-    let driver = Driver(tokio::spawn(async move { while swarm.next().await.is_some() {} }).abort_handle());
+    // A relay that vanished without a word is noticed by the watch; without the swarm the stream breaks.
+    let (dead, mut found_dead) = mpsc::channel(1);
+    let watch = alive::watch(control.clone(), peer, connection, dead);
+    let driver = Driver(
+        tokio::spawn(async move {
+            let mut watch = pin!(watch);
+            let mut watching = true;
+            loop {
+                tokio::select! {
+                    event = swarm.next() => if event.is_none() { return },
+                    Some(_) = found_dead.recv() => return,
+                    () = &mut watch, if watching => watching = false,
+                }
+            }
+        })
+        .abort_handle(),
+    );
     let stream = control.open_stream(peer, PROTOCOL).await.ok()?;
     Some((Framed::new(stream), driver))
 }
