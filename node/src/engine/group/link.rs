@@ -293,7 +293,7 @@ impl<M: Mls> Group<M> {
         }
         for device in devices {
             for slot in live_slots(ctx.now) {
-                let key = self.links.lookup(&network, slot, device);
+                let key = self.links.lookup(&network, slot, *device);
                 ctx.send(LaneCommand::DhtGet { key });
             }
         }
