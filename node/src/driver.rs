@@ -534,5 +534,6 @@ fn is_read(command: &Command) -> bool {
             | Command::RelayList { .. }
             | Command::DebugTip { .. }
             | Command::DraftGet { .. }
+            | Command::SettingsGet {}
     )
 }

@@ -19,6 +19,7 @@ pub(crate) mod join;
 pub mod lane;
 pub(crate) mod names;
 pub(crate) mod outbox;
+mod settings;
 pub(crate) mod timeline;
 mod waiting;
 
@@ -35,6 +36,7 @@ use ctx::{Ctx, Shared};
 use group::Group;
 use join::Attempt;
 use lane::{LaneCommand, LaneEvent};
+use settings::Settings;
 use waiting::Waiting;
 
 const NO_GROUP: Refusal = Refusal::new(Kind::NotFound, "there is no such group");
@@ -102,6 +104,7 @@ pub struct Engine<M: Mls> {
     attempts: BTreeMap<GroupId, Attempt>,
     waiting: BTreeMap<CommandId, (Waiting, Timestamp)>,
     remembered: BTreeSet<String>,
+    settings: Settings,
     bootstrapped: Vec<String>,
     /// When each group wants to be ticked.
     wakes: BTreeMap<GroupId, Timestamp>,
@@ -119,6 +122,7 @@ impl<M: Mls> Engine<M> {
             attempts: BTreeMap::new(),
             waiting: BTreeMap::new(),
             remembered: BTreeSet::new(),
+            settings: Settings::default(),
             bootstrapped: Vec::new(),
             wakes: BTreeMap::new(),
             touched: BTreeSet::new(),
@@ -135,6 +139,9 @@ impl<M: Mls> Engine<M> {
                 None if row.table == Table::Setting && row.key == SEED_KEY => {
                     let text = String::from_utf8_lossy(&row.value);
                     self.remembered = text.lines().map(str::to_owned).collect();
+                }
+                None if row.table == Table::Setting && row.key == settings::KEY => {
+                    self.settings = Settings::read(&row.value);
                 }
                 None => {}
             }

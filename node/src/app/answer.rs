@@ -6,7 +6,7 @@ use hearth_protocol::{
 };
 use serde::{Serialize, Serializer};
 
-use super::{Join, RoleName, Secret};
+use super::{Join, Look, RoleName, Secret};
 
 /// RFC 3339 in UTC, as every time of the program interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -249,6 +249,12 @@ pub enum Answer {
     },
     Draft {
         text: Secret,
+    },
+    /// `null` where nothing was chosen yet.
+    Settings {
+        look: Option<Look>,
+        zoom_percent: Option<u16>,
+        still: Option<bool>,
     },
     /// `{}`. Last, because serde tries untagged variants in order only when reading, which this type never does.
     Done {},

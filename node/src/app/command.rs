@@ -115,6 +115,18 @@ pub enum Reaction {
     ThankYou,
 }
 
+/// Which of the two palettes a window wears.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Look {
+    /// As the system.
+    System,
+    /// By day.
+    Light,
+    /// By night.
+    Dark,
+}
+
 /// How a new persona is called; without a name one is generated.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct PersonaChoice {
@@ -270,6 +282,19 @@ pub enum Command {
     /// The unfinished text of a group.
     #[serde(rename = "draft.get")]
     DraftGet { group: GroupId },
+    /// Keeps how a window looks, sealed; what is left out stays as it is.
+    #[serde(rename = "settings.set")]
+    SettingsSet {
+        #[serde(default)]
+        look: Option<Look>,
+        #[serde(default)]
+        zoom_percent: Option<u16>,
+        #[serde(default)]
+        still: Option<bool>,
+    },
+    /// How a window looks.
+    #[serde(rename = "settings.get")]
+    SettingsGet {},
 }
 
 impl Command {
@@ -305,5 +330,7 @@ impl Command {
         "group.seen",
         "draft.set",
         "draft.get",
+        "settings.set",
+        "settings.get",
     ];
 }

@@ -132,6 +132,10 @@ impl<M: Mls> Engine<M> {
             Command::DraftGet { group } => {
                 Some(self.group(&group).map(|g| Answer::Draft { text: Secret::new(g.draft.clone()) }))
             }
+            Command::SettingsSet { look, zoom_percent, still } => {
+                Some(self.settings.set(look, zoom_percent, still, fx))
+            }
+            Command::SettingsGet {} => Some(Ok(self.settings.answer())),
         }
     }
 

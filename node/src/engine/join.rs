@@ -29,6 +29,7 @@ use super::{
         door::{DOOR_SEAL, WRAPPER_INFO},
     },
     lane::{LaneCommand, LaneEvent, RelayFailure, Ticket},
+    names,
 };
 use crate::app::{Answer, CommandId, Join, Kind, Refusal, Utc};
 
@@ -256,7 +257,7 @@ fn closed(reason: ClosedReason) -> Refusal {
 
 fn inspected(state: &PolicyState, invite: &hearth_crypto::policy::Invite) -> Answer {
     Answer::Inspected {
-        group_name: state.settings.name.clone(),
+        group_name: names::shown(&state.settings.name),
         charter: state.settings.charter.clone(),
         join: if invite.mode == JoinMode::Open { Join::Open } else { Join::Knock },
         history_days: state.settings.history_days,

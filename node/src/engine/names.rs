@@ -1,5 +1,6 @@
 //! Names for new personas: two plain words, so that nobody has to think of one at 3 a.m.
 
+use hearth_protocol::name;
 use rand::CryptoRng;
 
 const FIRST: [&str; 64] = [
@@ -85,6 +86,11 @@ pub(crate) fn generate(rng: &mut dyn CryptoRng) -> String {
     format!("{} {}", word(&FIRST, bytes[0]), word(&SECOND, bytes[1]))
 }
 
+/// A name as it may be shown, whoever chose it: never empty, never disguised as something else.
+pub(crate) fn shown(given: &str) -> String {
+    name::clean(given).unwrap_or_else(|| "Unreadable name".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +102,14 @@ mod tests {
         let name = generate(&mut rand::rng());
         assert_eq!(hearth_protocol::name::clean(&name).as_deref(), Some(name.as_str()));
         assert_eq!(name.split(' ').count(), 2);
+    }
+
+    #[test]
+    fn a_name_that_hides_is_shown_clean_and_one_that_cannot_be_is_said_to_be_so() {
+        assert_eq!(shown("admin\u{202e}nimda\u{200b}"), "adminnimda");
+        assert_eq!(shown(&format!("a{}", "\u{310}".repeat(10_000))).chars().count(), 4);
+        for unreadable in ["", "\u{200b}\u{2066}", &"m".repeat(65)] {
+            assert_eq!(shown(unreadable), "Unreadable name");
+        }
     }
 }

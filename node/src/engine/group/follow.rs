@@ -13,6 +13,7 @@ use crate::{
     engine::{
         ctx::Ctx,
         lane::{LaneCommand, LaneKey},
+        names,
     },
 };
 
@@ -44,7 +45,10 @@ impl<M: Mls> Group<M> {
     pub(super) fn refresh_view(&mut self, ctx: &mut Ctx<'_, M>) {
         let Some(tip) = self.dag.tip_entry() else { return };
         let above = self.log.heads_above(&tip.heads);
-        let view = self.log.state_at(&above, tip.elders.as_ref());
+        let mut view = self.log.state_at(&above, tip.elders.as_ref());
+        // Whoever shows a name cleans it; what is decided goes by the log, never by this view's names.
+        view.settings.name = names::shown(&view.settings.name);
+        view.members.values_mut().for_each(|m| m.name = names::shown(&m.name));
         let old = std::mem::replace(&mut self.view, view);
         if old.heads.is_empty() {
             self.use_relays(ctx);

@@ -288,9 +288,6 @@ impl<M: Mls> Group<M> {
 
     fn look_up(&mut self, devices: &[DeviceId], ctx: &mut Ctx<'_, M>) {
         let Some(network) = self.network().cloned() else { return };
-        if self.links.lookups.len() > 64 * LOOKUPS {
-            self.links.lookups.clear();
-        }
         for device in devices {
             for slot in live_slots(ctx.now) {
                 let key = self.links.lookup(&network, slot, *device);

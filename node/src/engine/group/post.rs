@@ -23,6 +23,7 @@ use crate::{
     app::{Delivery, GroupState, Kind, MessageRow, Notice, Refusal, Utc},
     engine::{
         ctx::Ctx,
+        names,
         outbox::Delivered,
         timeline::{Inserted, Kept, Says, Timeline},
     },
@@ -399,7 +400,7 @@ impl<M: Mls> Group<M> {
         if let Some(member) = self.view.members.get(persona) {
             return member.name.clone();
         }
-        let names = self.log.ops_in_order().filter_map(|(id, _)| {
+        let given = self.log.ops_in_order().filter_map(|(id, _)| {
             let content = self.log.content(&id)?;
             match &content.body {
                 OpBody::Genesis { founder, .. } if content.persona == *persona => Some(founder.clone()),
@@ -408,7 +409,7 @@ impl<M: Mls> Group<M> {
                 _ => None,
             }
         });
-        names.last().unwrap_or_default()
+        given.last().map(|name| names::shown(&name)).unwrap_or_default()
     }
 
     /// Whether a persona came by an open link and nobody has confirmed it by hearing from it.
