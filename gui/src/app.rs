@@ -2,15 +2,17 @@
 
 mod acts;
 mod keys;
+mod looks;
 mod replies;
 mod shell;
 
 use std::collections::BTreeMap;
 
-use eframe::egui::{self, Event as Input, ImeEvent, ThemePreference};
+use eframe::egui::{self, Event as Input, ImeEvent};
 use hearth_node::app::{App, Command, CommandId, Event, Events, Model, Notice};
 use hearth_protocol::id::GroupId;
 use jiff::{Timestamp, tz::TimeZone};
+pub use looks::Looks;
 
 use crate::{
     rows::{Clock, Item},
@@ -31,7 +33,7 @@ pub struct Options {
     pub now: Box<dyn Fn() -> Timestamp>,
     /// The reader's zone.
     pub zone: TimeZone,
-    /// Whether nothing may move: no blinking, no fading.
+    /// Whether nothing moves until the reader chooses otherwise: no blinking, no fading.
     pub still: bool,
 }
 
@@ -48,6 +50,7 @@ enum Want {
     Invite,
     Void,
     Seen,
+    Looks,
     Quiet,
     Told,
 }
@@ -72,8 +75,9 @@ pub struct Window {
     kept: Kept,
     /// Grows when the reader lifts a veil, so that rows are built again.
     reading_revision: u64,
-    look: ThemePreference,
-    zoom: f32,
+    looks: Looks,
+    /// Whether the looks have come out of the vault and are not on screen yet.
+    looks_due: bool,
     clipboard_until: Option<f64>,
     last_input: f64,
     toast_until: f64,
@@ -85,28 +89,23 @@ impl Window {
     #[must_use]
     pub fn new(ctx: &egui::Context, app: App, events: Events, options: Options) -> Self {
         theme::install(ctx);
-        if options.still {
-            ctx.all_styles_mut(|s| {
-                s.animation_time = 0.0;
-                s.visuals.text_cursor.blink = false;
-            });
-        }
         let mut window = Self {
             app,
             events,
+            looks: Looks::new(options.still),
+            looks_due: false,
             model: Model::new(),
             state: State::default(),
             options,
             pending: BTreeMap::new(),
             kept: Kept::default(),
             reading_revision: 0,
-            look: ThemePreference::System,
-            zoom: 1.0,
             clipboard_until: None,
             last_input: 0.0,
             toast_until: 0.0,
             title: "",
         };
+        window.look_so(ctx);
         window.ask_wants();
         window
     }
@@ -173,9 +172,13 @@ impl Window {
                 }
                 Event::Notice(_) | Event::Resync => {}
             }
-            if self.model.locked() && !locked {
-                self.state.forget();
-                self.kept = Kept::default();
+            match (locked, self.model.locked()) {
+                (false, true) => {
+                    self.state.forget();
+                    self.kept = Kept::default();
+                }
+                (true, false) => self.opened(),
+                _ => {}
             }
         }
         match news {
@@ -224,7 +227,7 @@ impl Window {
         if ctx.input(|i| !i.events.is_empty()) {
             self.last_input = now;
         }
-        let blink = !self.options.still && now - self.last_input < theme::CARET_BLINKS_FOR;
+        let blink = !self.looks.still && now - self.last_input < theme::CARET_BLINKS_FOR;
         if ctx.global_style().visuals.text_cursor.blink != blink {
             ctx.all_styles_mut(|s| s.visuals.text_cursor.blink = blink);
         }
@@ -257,8 +260,11 @@ impl Window {
 }
 
 impl eframe::App for Window {
-    fn logic(&mut self, _: &egui::Context, _: &mut eframe::Frame) {
+    fn logic(&mut self, ctx: &egui::Context, _: &mut eframe::Frame) {
         self.listen();
+        if std::mem::take(&mut self.looks_due) {
+            self.look_so(ctx);
+        }
     }
 
     fn ui(&mut self, ui: &mut egui::Ui, _: &mut eframe::Frame) {
@@ -272,7 +278,8 @@ impl eframe::App for Window {
                 }
             }
         });
-        self.keys(&ctx);
+        let regions = widgets::take_regions(&ctx);
+        self.keys(&ctx, &regions);
         self.by_the_clock(&ctx);
         self.title(&ctx);
         let rect = ui.max_rect();

@@ -15,4 +15,4 @@ pub mod theme;
 pub mod views;
 pub mod widgets;
 
-pub use app::{Options, Window};
+pub use app::{Looks, Options, Window};

@@ -269,6 +269,18 @@ pub fn roll() -> String {
     name_for(RandomState::new().build_hasher().finish())
 }
 
+/// A chosen name as others will see it.
+///
+/// # Errors
+/// What to do about one that nobody could read.
+pub fn shown(name: &str) -> Result<String, &'static str> {
+    match hearth_protocol::name::clean(name) {
+        Some(shown) => Ok(shown),
+        None if name.trim().is_empty() => Err("A name is needed: type one, or draw one."),
+        None => Err("Nobody could read this name: it needs 1 to 64 visible characters."),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

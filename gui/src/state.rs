@@ -107,6 +107,8 @@ pub enum Act {
     Theme(eframe::egui::ThemePreference),
     /// The size of everything.
     Zoom(f32),
+    /// Whether nothing blinks or fades.
+    Still(bool),
     /// A command as it is.
     Command(Command),
 }

@@ -194,6 +194,9 @@ pub mod radius {
     pub const WINDOW: u8 = 14;
 }
 
+/// Seconds that anything takes to fade.
+pub const FADE: f32 = 0.1;
+
 /// Seconds after the last key at which the caret stops blinking, so that an idle window draws nothing.
 pub const CARET_BLINKS_FOR: f64 = 10.0;
 
@@ -212,7 +215,7 @@ pub fn install(ctx: &egui::Context) {
 fn style_of(theme: Theme, style: &mut egui::Style) {
     let p = of(theme);
     style.text_styles = fonts::text_styles();
-    style.animation_time = 0.1;
+    style.animation_time = FADE;
     style.scroll_animation = egui::style::ScrollAnimation::none();
     style.interaction.selectable_labels = false;
     style.interaction.tooltip_delay = 0.4;

@@ -156,6 +156,12 @@ pub struct Field<'a> {
     pub hidden: bool,
 }
 
+/// The longest text that a one-line field takes, in bytes.
+const FIELD_MAX: usize = 4_096;
+/// What a field says that was given more.
+pub const TOO_LONG: &str =
+    "That was too long for this field, so nothing was put in. Copy only the part that belongs here.";
+
 impl<'a> Field<'a> {
     /// An open field.
     #[must_use]
@@ -179,12 +185,35 @@ impl<'a> Field<'a> {
     pub fn show(self, ui: &mut Ui, value: &mut dyn TextBuffer) -> Response {
         caption(ui, self.name);
         ui.add_space(-space::XS);
-        self.bare(ui, value)
+        let response = self.bare(ui, value);
+        if self.refused(ui) {
+            problem(ui, TOO_LONG);
+        }
+        response
+    }
+
+    /// Whether the last thing that was pasted was too long, and so left out whole: a cut text would be taken for all of it.
+    pub fn refused(self, ui: &Ui) -> bool {
+        ui.data(|d| d.get_temp(self.id.with("refused")).unwrap_or(false))
+    }
+
+    fn keep_out(self, ui: &Ui, room: usize) -> bool {
+        let mut refused = false;
+        ui.input_mut(|i| {
+            i.events.retain(|e| {
+                let long = matches!(e, egui::Event::Paste(text) | egui::Event::Text(text) if text.len() > room);
+                refused |= long;
+                !long
+            });
+        });
+        refused
     }
 
     /// Draws the field alone.
     pub fn bare(self, ui: &mut Ui, value: &mut dyn TextBuffer) -> Response {
         let p = colors(ui);
+        let room = FIELD_MAX.saturating_sub(value.as_str().len());
+        let refused = ui.memory(|m| m.has_focus(self.id)) && self.keep_out(ui, room);
         let frame = Frame::new()
             .fill(p.raised)
             .stroke(Stroke::new(1.0, p.border))
@@ -198,6 +227,9 @@ impl<'a> Field<'a> {
             .font(fonts::regular(size::BODY))
             .desired_width(f32::INFINITY);
         let response = ui.add(edit).accessible_name(self.name);
+        if refused || response.changed() {
+            ui.data_mut(|d| d.insert_temp(self.id.with("refused"), refused));
+        }
         if self.hidden {
             crate::secret::SecretBuffer::forget_undo(ui.ctx(), self.id);
         }
@@ -301,7 +333,17 @@ pub fn region<R>(ui: &mut Ui, rect: Rect, role: Role, label: &str, add: impl FnO
         .layout(egui::Layout::top_down(egui::Align::Min));
     let mut child = ui.new_child(builder);
     child.set_clip_rect(rect.intersect(ui.clip_rect()));
+    ui.data_mut(|d| d.get_temp_mut_or_default::<Vec<Rect>>(regions_id()).push(rect));
     add(&mut child)
+}
+
+fn regions_id() -> Id {
+    Id::unique("regions")
+}
+
+/// The regions drawn since this was last asked, in reading order.
+pub fn take_regions(ctx: &egui::Context) -> Vec<Rect> {
+    ctx.data_mut(|d| std::mem::take(d.get_temp_mut_or_default(regions_id())))
 }
 
 /// A question in the middle of the window. Gives `None` once it has been dismissed.

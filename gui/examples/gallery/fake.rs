@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use hearth_node::app::{
-    Answer, Ask, Backend, Command, Delivery, Event, GroupRow, GroupState, Join, Kind, MemberRow, MessageRow,
+    Answer, Ask, Backend, Command, Delivery, Event, GroupRow, GroupState, Join, Kind, Look, MemberRow, MessageRow,
     MotionState, Notice, PolicyRow, Reaction, Reactions, Refusal, RelayRow, RelayState, RoleName, Secret, Utc,
 };
 use hearth_protocol::{
@@ -36,6 +36,7 @@ pub(crate) struct Fake {
     pub(crate) locked: bool,
     pub(crate) rooms: Vec<Room>,
     pub(crate) drafts: BTreeMap<GroupId, String>,
+    pub(crate) settings: (Option<Look>, Option<u16>, Option<bool>),
     /// Every command, in order.
     pub(crate) log: Vec<Command>,
     /// When set, every command but this kind's is refused so.
@@ -53,6 +54,7 @@ impl Fake {
             locked: true,
             rooms: Vec::new(),
             drafts: BTreeMap::new(),
+            settings: (None, None, None),
             log: Vec::new(),
             refuse: None,
             now: 0,
@@ -280,6 +282,15 @@ impl Fake {
             }
             Command::DraftGet { group } => {
                 Answer::Draft { text: Secret::new(self.drafts.get(group).cloned().unwrap_or_default()) }
+            }
+            Command::SettingsSet { look, zoom_percent, still } => {
+                let (l, z, s) = self.settings;
+                self.settings = (look.or(l), zoom_percent.or(z), still.or(s));
+                Answer::Done {}
+            }
+            Command::SettingsGet {} => {
+                let (look, zoom_percent, still) = self.settings;
+                Answer::Settings { look, zoom_percent, still }
             }
             Command::MemberSetRole { .. } | Command::MemberRemove { .. } => {
                 Answer::Motion { state: MotionState::Done, signatures: 1, needed: 1 }

@@ -8,7 +8,6 @@ use super::{CLIPBOARD_KEEPS, Want, Window};
 use crate::{
     secret::SecretBuffer,
     state::{Act, CreateDraft, Dialog, Draft, JoinDraft, Page},
-    theme::measure,
     views::composer_id,
     widgets::Field,
 };
@@ -56,11 +55,9 @@ impl Window {
                     self.close_dialog();
                 }
             }
-            Act::Theme(look) => {
-                self.look = look;
-                ctx.set_theme(look);
-            }
+            Act::Theme(theme) => self.choose_theme(ctx, theme),
             Act::Zoom(zoom) => self.zoom(ctx, zoom),
+            Act::Still(still) => self.be_still(ctx, still),
             Act::Command(command) => self.ask(command, Want::Told),
             Act::React(message, reaction, on) => {
                 if let Some(group) = self.state.group {
@@ -267,10 +264,5 @@ impl Window {
             role: None,
         };
         self.ask(command, Want::Invite);
-    }
-
-    pub(super) fn zoom(&mut self, ctx: &egui::Context, zoom: f32) {
-        self.zoom = ((zoom * 10.0).round() / 10.0).clamp(*measure::ZOOM.start(), *measure::ZOOM.end());
-        ctx.set_zoom_factor(self.zoom);
     }
 }

@@ -6,21 +6,20 @@ use hearth_protocol::id::GroupId;
 use super::Window;
 use crate::{
     state::{Act, Dialog, Page},
-    views::{composer_id, details_id, groups_id, timeline_id},
+    views::composer_id,
 };
 
 const CTRL_SHIFT: Modifiers = Modifiers { command: true, shift: true, ..Modifiers::NONE };
 const ALT_SHIFT: Modifiers = Modifiers { alt: true, shift: true, ..Modifiers::NONE };
 
 impl Window {
-    pub(super) fn keys(&mut self, ctx: &egui::Context) {
+    pub(super) fn keys(&mut self, ctx: &egui::Context, regions: &[Rect]) {
         // More specific combinations first: a shortcut also matches with Shift added.
         let pressed = |modifiers: Modifiers, key: Key| {
             ctx.input_mut(|i| i.consume_shortcut(&KeyboardShortcut::new(modifiers, key)))
         };
         if pressed(CTRL_SHIFT, Key::H) {
-            self.state.hidden = !self.state.hidden;
-            ctx.request_repaint();
+            self.hide(ctx);
         }
         if self.state.hidden {
             ctx.input_mut(|i| i.events.clear());
@@ -28,10 +27,10 @@ impl Window {
         }
         let command = Modifiers::COMMAND;
         if pressed(command, Key::Plus) || pressed(command, Key::Equals) {
-            self.zoom(ctx, self.zoom + 0.1);
+            self.zoom(ctx, self.looks.zoom + 0.1);
         }
         if pressed(command, Key::Minus) {
-            self.zoom(ctx, self.zoom - 0.1);
+            self.zoom(ctx, self.looks.zoom - 0.1);
         }
         if pressed(command, Key::Num0) {
             self.zoom(ctx, 1.0);
@@ -62,13 +61,22 @@ impl Window {
             }
         }
         if pressed(Modifiers::SHIFT, Key::F6) {
-            self.next_region(ctx, false);
+            self.next_region(ctx, regions, false);
         } else if pressed(Modifiers::NONE, Key::F6) {
-            self.next_region(ctx, true);
+            self.next_region(ctx, regions, true);
         }
         if !self.state.composing && ctx.input(|i| i.key_pressed(Key::Escape)) {
             self.escape();
         }
+    }
+
+    /// An empty page at once; whoever brings the window back has to know the passphrase.
+    fn hide(&mut self, ctx: &egui::Context) {
+        self.state.hidden = !self.state.hidden;
+        if self.state.hidden && !self.model.locked() {
+            self.lock(ctx);
+        }
+        ctx.request_repaint();
     }
 
     fn escape(&mut self) {
@@ -98,35 +106,25 @@ impl Window {
         order.into_iter().filter_map(|n| groups.get(n)).find(|g| !unread || g.unread > 0).map(|g| g.group)
     }
 
-    /// The regions in reading order, each by what gets its focus.
-    fn regions(&self, ctx: &egui::Context) -> Vec<Id> {
-        let order = [groups_id(), timeline_id(), composer_id(), details_id()];
-        order.into_iter().filter(|id| ctx.read_response(*id).is_some()).collect()
-    }
-
-    fn next_region(&mut self, ctx: &egui::Context, forward: bool) {
-        let regions = self.regions(ctx);
-        let rect = |id: Id| ctx.read_response(id).map(|r| r.rect);
-        let here = ctx.memory(egui::Memory::focused).and_then(|id| {
-            let exact = regions.iter().position(|r| *r == id);
-            exact.or_else(|| regions.iter().position(|r| same_column(rect(*r), rect(id))))
-        });
+    /// From the region that has the focus to the next one with something in it that can have it.
+    fn next_region(&mut self, ctx: &egui::Context, regions: &[Rect], forward: bool) {
+        let focused = ctx.memory(egui::Memory::focused).and_then(|id| ctx.read_response(id)).map(|r| r.rect.center());
+        let here = focused.and_then(|at| regions.iter().position(|r| r.contains(at)));
         let count = regions.len();
-        let next = match (here, forward) {
-            _ if count == 0 => return,
-            (None, true) => 0,
-            (None, false) => count - 1,
-            (Some(n), true) => (n + 1) % count,
-            (Some(n), false) => (n + count - 1) % count,
-        };
-        self.state.focus = regions.get(next).copied();
+        let start = here.unwrap_or(if forward { count.wrapping_sub(1) } else { 0 });
+        let step = |n: usize| (start + if forward { n } else { count - n }) % count;
+        self.state.focus = (1..=count).map(step).find_map(|n| first_in(ctx, *regions.get(n)?));
     }
 }
 
-/// Whether two things stand in one pane: panes are side by side, so their columns do not meet.
-fn same_column(region: Option<Rect>, focused: Option<Rect>) -> bool {
-    match (region, focused) {
-        (Some(a), Some(b)) => a.x_range().contains(b.center().x),
-        _ => false,
-    }
+/// What gets the focus of a region: where one writes, or else the first thing that can have it.
+fn first_in(ctx: &egui::Context, region: Rect) -> Option<Id> {
+    ctx.viewport(|viewport| {
+        let widgets = viewport.prev_pass.widgets.get_layer(egui::LayerId::background());
+        // Only what is in sight: a long pane goes on behind the region below it.
+        let seen = |w: Rect| w.is_positive() && region.contains(w.center());
+        let able = widgets.filter(|w| w.enabled && w.sense.is_focusable() && seen(w.interact_rect));
+        let ids: Vec<Id> = able.map(|w| w.id).collect();
+        ids.iter().find(|id| **id == composer_id()).or(ids.first()).copied()
+    })
 }

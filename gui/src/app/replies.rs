@@ -38,6 +38,9 @@ impl Window {
                 self.keep_draft(group);
                 drop(held);
             }
+            (Want::Looks, Answer::Settings { look, zoom_percent, still }) => {
+                self.looks_came(look, zoom_percent, still);
+            }
             (Want::Void, _) => self.say("The link is void"),
             (Want::Draft(group), Answer::Draft { text }) => {
                 if let Some(draft) = self.state.drafts.get_mut(&group)
@@ -79,7 +82,7 @@ impl Window {
             }
             Want::Send(group, held) => self.give_back(group, *held, words),
             Want::Told | Want::Void => self.say(words),
-            Want::Draft(_) | Want::Seen | Want::Quiet => {}
+            Want::Draft(_) | Want::Looks | Want::Seen | Want::Quiet => {}
         }
     }
 

@@ -82,12 +82,12 @@ impl Window {
             acts.extend(widgets::region(ui, top, Role::Banner, "This page", |ui| views::header::show(ui, &row)));
             rect = rest;
         }
-        let (look, zoom) = (self.look, self.zoom);
+        let looks = self.looks;
         let state = &mut self.state;
         acts.extend(widgets::region(ui, rect, Role::Main, "Page", |ui| match state.page {
             Page::Create => views::create::show(ui, &mut state.create),
             Page::Join => views::join::show(ui, false, &mut state.join),
-            Page::Settings => views::settings::show(ui, look, zoom),
+            Page::Settings => views::settings::show(ui, &looks),
             Page::Start | Page::Group | Page::Members => views::start::show(ui, any, &mut state.join),
         }));
         acts

@@ -1,8 +1,8 @@
 //! Where one writes. Enter sends, Shift+Enter breaks the line, and neither while an input method composes.
 
 use eframe::egui::{
-    CornerRadius, Event, EventFilter, Frame, Key, KeyboardShortcut, Margin, Modifiers, RichText, ScrollArea, Stroke,
-    TextEdit, Ui, UiBuilder, vec2,
+    CornerRadius, Event, EventFilter, Frame, ImeEvent, Key, KeyboardShortcut, Margin, Modifiers, RichText, ScrollArea,
+    Stroke, TextEdit, Ui, UiBuilder, vec2,
 };
 use hearth_protocol::limits::{CONTENT_NOTE_CHARS_MAX, TEXT_MAX};
 
@@ -27,6 +27,9 @@ pub struct ComposerRow {
     /// Whether an input method composes.
     pub composing: bool,
 }
+
+const PASTE_TOO_LONG: &str = "That is too long for one message, so it was not pasted: nothing is lost, it is still where you copied it. Paste it in parts.";
+const FULL: &str = "This is as long as one message can be. Send it, and go on in the next.";
 
 /// The most lines before it scrolls.
 const LINES_MAX: f32 = 8.0;
@@ -84,6 +87,9 @@ pub fn show(ui: &mut Ui, row: &ComposerRow, draft: &mut Draft) -> Vec<Act> {
                     .inner
             });
             let ready = !draft.text.trim().is_empty();
+            if sent && !ready {
+                draft.problem = Some("There is nothing to send yet. Write a few words first.".into());
+            }
             let label = if draft.editing.is_some() { "Save" } else { "Send" };
             let send = ui.add_enabled_ui(ready, |ui| widgets::button(ui, Loud::Primary, label)).inner;
             if ready && (send.clicked() || sent) {
@@ -142,6 +148,7 @@ fn above(ui: &mut Ui, row: &ComposerRow, draft: &mut Draft) {
             let cut = draft.note.char_indices().nth(CONTENT_NOTE_CHARS_MAX).map(|(at, _)| at);
             if let Some(at) = cut {
                 draft.note.truncate(at);
+                draft.problem = Some("A content note holds 64 characters: the rest was left out.".into());
             }
             if widgets::button(ui, Loud::Quiet, "Without note").clicked() {
                 draft.note_open = false;
@@ -157,6 +164,7 @@ fn above(ui: &mut Ui, row: &ComposerRow, draft: &mut Draft) {
 
 fn field(ui: &mut Ui, row: &ComposerRow, draft: &mut Draft, wide: f32) {
     let p = widgets::colors(ui);
+    keep_out(ui, draft);
     let filter = EventFilter { horizontal_arrows: true, vertical_arrows: true, ..EventFilter::default() };
     let edit = TextEdit::multiline(&mut draft.text)
         .id(composer_id())
@@ -169,11 +177,33 @@ fn field(ui: &mut Ui, row: &ComposerRow, draft: &mut Draft, wide: f32) {
         .desired_width(wide);
     let response = ui.add(edit).accessible_name("Message");
     if response.changed() {
-        if draft.text.len() > TEXT_MAX {
-            draft.text.truncate(draft.text.floor_char_boundary(TEXT_MAX));
-            draft.problem = Some("This is as long as one message can be. Send it, and go on in the next.".into());
-        }
+        draft.problem = None;
         draft.touched = Some(ui.input(|i| i.time));
+    }
+}
+
+/// What would make the message longer than one can be is left out whole, and said: a text that was cut looks like all of it.
+fn keep_out(ui: &Ui, draft: &mut Draft) {
+    if !ui.memory(|m| m.has_focus(composer_id())) {
+        return;
+    }
+    let room = TEXT_MAX.saturating_sub(draft.text.len());
+    let mut problem = None;
+    ui.input_mut(|i| {
+        i.events.retain(|e| {
+            let (text, pasted) = match e {
+                Event::Paste(text) => (text, true),
+                Event::Text(text) | Event::Ime(ImeEvent::Commit(text)) => (text, false),
+                _ => return true,
+            };
+            if text.len() > room {
+                problem = Some(if pasted { PASTE_TOO_LONG } else { FULL });
+            }
+            text.len() <= room
+        });
+    });
+    if let Some(words) = problem {
+        draft.problem = Some(words.into());
     }
 }
 

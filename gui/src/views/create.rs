@@ -5,7 +5,7 @@ use hearth_node::app::TemplateName;
 
 use super::centered;
 use crate::{
-    rows,
+    names, rows,
     state::{Act, CreateDraft},
     theme::{measure, size, space},
     widgets::{self, Field, Loud},
@@ -31,6 +31,9 @@ pub fn show(ui: &mut Ui, draft: &mut CreateDraft) -> Vec<Act> {
             }
         });
         let name = Field::new("group-name", "Name of the group").hint("Tuesday circle").show(ui, &mut draft.name);
+        if !draft.name.is_empty() {
+            super::join::about_name(ui, &draft.name);
+        }
         widgets::caption(ui, "What may newcomers read from before they joined?");
         ui.horizontal(|ui| {
             for (days, label) in WINDOWS {
@@ -44,7 +47,8 @@ pub fn show(ui: &mut Ui, draft: &mut CreateDraft) -> Vec<Act> {
         if let Some(problem) = &draft.waiting.problem {
             widgets::problem(ui, problem);
         }
-        let ready = !draft.name.trim().is_empty() && !draft.persona.trim().is_empty() && !draft.waiting.busy;
+        let named = names::shown(&draft.name).is_ok() && names::shown(&draft.persona).is_ok();
+        let ready = named && !draft.waiting.busy;
         let label = if draft.waiting.busy { "Making the group…" } else { "Create the group" };
         let done = ui.add_enabled_ui(ready, |ui| widgets::button(ui, Loud::Primary, label)).inner;
         if ready && (done.clicked() || widgets::entered(ui, &name)) {

@@ -25,7 +25,7 @@ const KEYS: [(&str, &str); 16] = [
     ("Alt+↑, Alt+↓", "previous and next group"),
     ("Alt+Shift+↑, Alt+Shift+↓", "previous and next group with something new"),
     ("Ctrl+L", "lock"),
-    ("Ctrl+Shift+H", "an empty page at once, and back"),
+    ("Ctrl+Shift+H", "an empty page at once; again, and your passphrase, to come back"),
     ("Ctrl+Plus, Ctrl+Minus", "larger and smaller"),
     ("Ctrl+0", "the usual size"),
     ("Ctrl+/", "these keys"),

@@ -39,7 +39,8 @@ pub fn show(ui: &mut Ui, first: bool, draft: &mut JoinDraft) -> Vec<Act> {
         if widgets::entered(ui, &field) && draft.inspected.is_none() && !draft.waiting.busy {
             acts.push(Act::Inspect);
         }
-        if let Some(problem) = &draft.waiting.problem {
+        let problem = draft.waiting.problem.as_deref().or_else(|| no_link(draft.link.text()));
+        if let Some(problem) = problem {
             widgets::problem(ui, problem);
         }
         match draft.inspected.clone() {
@@ -64,6 +65,15 @@ pub fn show(ui: &mut Ui, first: bool, draft: &mut JoinDraft) -> Vec<Act> {
 fn looks_whole(text: &str) -> bool {
     let text = text.trim();
     text.starts_with(LINK_PREFIX) && text.len() > LINK_PREFIX.len() + 8
+}
+
+/// What to do about a text that cannot become a link by going on typing.
+fn no_link(text: &str) -> Option<&'static str> {
+    let text = text.trim();
+    let begun = text.starts_with(LINK_PREFIX) || LINK_PREFIX.starts_with(text);
+    (!begun).then_some(
+        "This is no invite link: those begin with hearth://join#. Copy the whole link once more, and paste it here.",
+    )
 }
 
 fn opened(ui: &mut Ui, found: &Inspected, draft: &mut JoinDraft, acts: &mut Vec<Act>) {
@@ -97,9 +107,18 @@ fn opened(ui: &mut Ui, found: &Inspected, draft: &mut JoinDraft, acts: &mut Vec<
         (false, Join::Knock) => "Accept the charter and knock",
     };
     ui.add_space(space::XS);
-    let ready = !draft.waiting.busy && !draft.persona.trim().is_empty();
+    let ready = !draft.waiting.busy && names::shown(&draft.persona).is_ok();
     if ui.add_enabled_ui(ready, |ui| widgets::button(ui, Loud::Primary, label)).inner.clicked() {
         acts.push(Act::Join);
+    }
+}
+
+/// What is wrong with a name, or how others will see it where that is not as it was typed.
+pub fn about_name(ui: &mut Ui, name: &str) {
+    match names::shown(name) {
+        Err(words) => drop(widgets::problem(ui, words)),
+        Ok(shown) if shown != name.trim() => drop(widgets::note(ui, &format!("Others will see: {shown}"))),
+        Ok(_) => {}
     }
 }
 
@@ -107,6 +126,7 @@ fn opened(ui: &mut Ui, found: &Inspected, draft: &mut JoinDraft, acts: &mut Vec<
 pub fn persona(ui: &mut Ui, name: &mut String) {
     widgets::tinted(ui, widgets::colors(ui).selected, widgets::colors(ui).selected, |ui| {
         ui.spacing_mut().item_spacing.y = space::S;
+        let field = Field::new("persona", "Your name here");
         let row = vec2(ui.available_width(), measure::AVATAR + space::XS);
         ui.allocate_ui_with_layout(row, Layout::left_to_right(Align::Center), |ui| {
             let (rect, _) = ui.allocate_exact_size(vec2(measure::AVATAR, row.y), eframe::egui::Sense::hover());
@@ -115,12 +135,17 @@ pub fn persona(ui: &mut Ui, name: &mut String) {
             widgets::avatar(ui, rect.center(), measure::AVATAR, name, &key);
             let width = ui.available_width() - 130.0;
             ui.allocate_ui(vec2(width, row.y), |ui| {
-                Field::new("persona", "Your name here").bare(ui, name);
+                field.bare(ui, name);
             });
             if widgets::button(ui, Loud::Plain, "Another name").clicked() {
                 *name = names::roll();
             }
         });
+        if field.refused(ui) {
+            widgets::problem(ui, widgets::TOO_LONG);
+        } else {
+            about_name(ui, name);
+        }
         let pen = crate::text::Pen::new(crate::fonts::regular(size::NOTE), widgets::colors(ui).on_selected);
         widgets::words(ui, "You have a new name and new keys in every group. Nothing links them.", &pen);
     });

@@ -4,13 +4,14 @@ use eframe::egui::{ThemePreference, Ui};
 
 use super::centered;
 use crate::{
+    Looks,
     state::{Act, Dialog},
     theme::{measure, size, space},
     widgets::{self, Loud},
 };
 
 /// Draws it.
-pub fn show(ui: &mut Ui, look: ThemePreference, zoom: f32) -> Vec<Act> {
+pub fn show(ui: &mut Ui, looks: &Looks) -> Vec<Act> {
     let mut acts = Vec::new();
     centered(ui, "settings", measure::FORM, |ui| {
         widgets::heading(ui, "Settings", size::SCREEN);
@@ -21,7 +22,7 @@ pub fn show(ui: &mut Ui, look: ThemePreference, zoom: f32) -> Vec<Act> {
                 ("Light", ThemePreference::Light),
                 ("Dark", ThemePreference::Dark),
             ] {
-                if widgets::chip(ui, look == theme, label).clicked() {
+                if widgets::chip(ui, looks.theme == theme, label).clicked() {
                     acts.push(Act::Theme(theme));
                 }
             }
@@ -29,17 +30,27 @@ pub fn show(ui: &mut Ui, look: ThemePreference, zoom: f32) -> Vec<Act> {
         widgets::heading(ui, "Size of text and everything", size::SECTION);
         ui.horizontal(|ui| {
             if widgets::button(ui, Loud::Plain, "Smaller").clicked() {
-                acts.push(Act::Zoom(zoom - 0.1));
+                acts.push(Act::Zoom(looks.zoom - 0.1));
             }
-            widgets::body(ui, &format!("{:.0} %", zoom * 100.0));
+            widgets::body(ui, &format!("{} %", looks.percent()));
             if widgets::button(ui, Loud::Plain, "Larger").clicked() {
-                acts.push(Act::Zoom(zoom + 0.1));
+                acts.push(Act::Zoom(looks.zoom + 0.1));
             }
         });
+        widgets::heading(ui, "Motion", size::SECTION);
+        ui.horizontal(|ui| {
+            for (label, still) in [("A little", false), ("None", true)] {
+                if widgets::chip(ui, looks.still == still, label).clicked() {
+                    acts.push(Act::Still(still));
+                }
+            }
+        });
+        widgets::note(ui, "These three are kept, sealed, and hold again once the vault is open.");
         widgets::heading(ui, "Safety", size::SECTION);
         widgets::note(
             ui,
-            "Ctrl+L locks. Ctrl+Shift+H turns this window into an empty page at once, and brings it back. \
+            "Ctrl+L locks. Ctrl+Shift+H turns this window into an empty page at once and locks it: \
+             the same keys and your passphrase bring it back, and what you were writing is kept. \
              Neither helps against somebody who watches the screen or has control of this computer.",
         );
         if widgets::button(ui, Loud::Plain, "Lock now").clicked() {

@@ -59,14 +59,6 @@ fn enter_sends_shift_enter_breaks_and_composing_does_neither() {
 }
 
 #[test]
-fn nothing_but_spaces_is_not_sent() {
-    let mut desk = Desk::circle();
-    desk.type_into("Message", "   ");
-    desk.key(Modifiers::NONE, Key::Enter);
-    assert!(desk.sent().is_empty());
-}
-
-#[test]
 fn escape_returns_to_the_composer_and_keeps_the_draft() {
     let mut desk = Desk::circle();
     desk.type_into("Message", "a thought");
@@ -107,10 +99,16 @@ fn control_l_locks_and_control_shift_h_hides() {
     assert!(!desk.tree().contains("Tuesday circle"));
     desk.harness.event(Event::Text("typed into the empty page".into()));
     desk.settle();
+    assert_eq!(desk.commands(|c| matches!(c, Command::VaultLock {})).len(), 1, "an empty page is a locked one");
     desk.key(CTRL_SHIFT, Key::H);
+    assert!(!desk.tree().contains("Tuesday circle") && !desk.tree().contains("typed into"));
+    desk.type_into("Passphrase", "lamp quiet river");
+    desk.key(Modifiers::NONE, Key::Enter);
+    desk.harness.state_mut().open(CIRCLE);
+    desk.settle();
     assert_eq!(desk.harness.get_by_label("Message").value().as_deref(), Some("not yet sent"));
     desk.key(CTRL, Key::L);
-    assert_eq!(desk.commands(|c| matches!(c, Command::VaultLock {})).len(), 1);
+    assert_eq!(desk.commands(|c| matches!(c, Command::VaultLock {})).len(), 2);
     assert_eq!(desk.fake.drafts.get(&CIRCLE).map(String::as_str), Some("not yet sent"), "kept before locking");
     desk.harness.get_by_label("Passphrase");
 }
@@ -129,6 +127,75 @@ fn control_k_jumps_and_alt_arrows_walk() {
     assert!(above.is_some() && above != open);
     desk.key(Modifiers::ALT, Key::ArrowDown);
     assert_eq!(desk.harness.state_mut().state_mut().group, open);
+}
+
+#[test]
+fn e_reacts_to_a_message_and_alt_shift_arrows_go_to_what_is_new() {
+    let mut desk = Desk::circle();
+    desk.harness.get_by_label("Messages").focus();
+    desk.settle();
+    desk.key(Modifiers::NONE, Key::E);
+    desk.key(Modifiers::NONE, Key::Tab);
+    assert_eq!(desk.focused(), "With you");
+    desk.key(Modifiers::NONE, Key::Enter);
+    assert_eq!(desk.commands(|c| matches!(c, Command::MessageReact { on: true, .. })).len(), 1);
+    let alt_shift = Modifiers { alt: true, shift: true, ..Modifiers::NONE };
+    desk.key(alt_shift, Key::ArrowDown);
+    // The next one has nothing new: it is passed over.
+    let open = desk.harness.state_mut().state_mut().group;
+    let name = desk.harness.state_mut().model().group(open.unwrap()).unwrap().name.clone();
+    assert_eq!(name, "New parents, nights");
+}
+
+#[test]
+fn f6_reaches_every_page_and_a_narrow_window() {
+    use hearth::state::Page;
+    let mut desk = Desk::home();
+    for (page, first) in [(Page::Create, "Recovery"), (Page::Join, "Invite link"), (Page::Settings, "As the system")] {
+        desk.harness.state_mut().state_mut().page = page;
+        desk.settle();
+        desk.harness.get_all_by_label("Settings").next().unwrap().focus();
+        desk.settle();
+        desk.key(Modifiers::NONE, Key::F6);
+        assert_eq!(desk.focused(), first, "{page:?}");
+    }
+    let mut desk = Desk::home_of(eframe::egui::vec2(640.0, 700.0));
+    desk.harness.state_mut().open(CIRCLE);
+    desk.settle();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        desk.key(Modifiers::NONE, Key::F6);
+        seen.push(desk.focused());
+    }
+    assert_eq!(seen, ["Groups", NEWEST, "Message"]);
+}
+
+#[test]
+fn everything_until_the_first_message_goes_by_keyboard_alone() {
+    let mut desk = Desk::fresh();
+    let typed = |desk: &mut Desk, text: &str| {
+        desk.harness.event(Event::Text(text.into()));
+        desk.settle();
+    };
+    // Each field has the focus when its screen comes up.
+    typed(&mut desk, "lamp quiet river stone");
+    desk.key(Modifiers::NONE, Key::Tab);
+    typed(&mut desk, "lamp quiet river stone");
+    desk.key(Modifiers::NONE, Key::Enter);
+    desk.harness.event(Event::Paste(crate::fake::LINK.into()));
+    desk.settle();
+    for _ in 0..20 {
+        if desk.focused() == "Accept the charter and join" {
+            break;
+        }
+        desk.key(Modifiers::NONE, Key::Tab);
+    }
+    assert_eq!(desk.focused(), "Accept the charter and join");
+    desk.key(Modifiers::NONE, Key::Enter);
+    assert_eq!(desk.focused(), "Message");
+    typed(&mut desk, "Hello");
+    desk.key(Modifiers::NONE, Key::Enter);
+    assert_eq!(desk.sent(), ["Hello"]);
 }
 
 #[test]

@@ -11,4 +11,5 @@ mod desk;
 mod flows;
 mod keyboard;
 mod privacy;
+mod slips;
 mod timeline;
