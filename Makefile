@@ -4,9 +4,10 @@ CARGO ?= cargo
 SEEDS ?= 0..50000
 .DEFAULT_GOAL := help
 .PHONY: help run demo test bench figures model screenshots soak fmt lint floors
+.PHONY: dht help run demo test bench figures figures-window model screenshots soak fmt lint floors
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1|/' | while IFS='|' read -r name what; do printf '  make %-12s %s\n' "$$name" "$$what"; done
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
 
 run: ## install what the system lacks, build, open the app
 	@scripts/run.sh
@@ -27,6 +28,11 @@ figures: ## measure on this computer, print the table of docs/figures.md
 	@scripts/system.sh build
 	$(CARGO) build --release --locked -p hearth-node -p hearth-integration-tests --bin hearth-node --bin figures
 	@target/release/figures
+
+figures-window: ## measure the window on this computer: first words, rest, memory
+	@scripts/system.sh test
+	$(CARGO) build --release --locked -p hearth -p hearth-integration-tests --bin hearth --bin figures-window
+	@target/release/figures-window
 
 screenshots: ## draw the pictures of docs/screenshots anew
 	@scripts/system.sh test

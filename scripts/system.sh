@@ -30,6 +30,8 @@ if [[ $purpose == test ]]; then
     need_command openbox openbox
     need_command xdotool xdotool
     need_command xclip xclip
+    need_command dbus-daemon dbus-daemon
+    [[ -x /usr/libexec/at-spi-bus-launcher ]] || missing+=(at-spi2-core)
     need_library libvulkan.so.1 libvulkan1
     compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null || missing+=(mesa-vulkan-drivers)
 fi

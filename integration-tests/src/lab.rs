@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use crate::{Member, Relay};
+use crate::{Desktop, Member, Relay};
 
 /// Where everything of one test lies; gone with it, unless `HEARTH_KEEP` is set.
 pub struct Lab {
@@ -41,6 +41,14 @@ impl Lab {
     /// When it does not become ready.
     pub fn relay(&self, name: &str) -> Result<Relay> {
         Relay::start(&self.home(name))
+    }
+
+    /// A screen of its own for windows.
+    ///
+    /// # Errors
+    /// When the X server does not start.
+    pub fn desktop(&self, name: &str) -> Result<Desktop> {
+        Desktop::open(&self.home(name))
     }
 
     /// A member with an open vault, on a free port, whose new groups use these relays.

@@ -16,22 +16,28 @@
 //! # Ok(()) }
 //! ```
 
+mod bus;
 mod client;
+mod desktop;
 mod lab;
 mod member;
 mod ports;
 mod process;
 mod relay;
 pub mod scan;
+mod screen;
 pub mod sim;
 pub mod tap;
+mod window;
 
 pub use client::{Client, Refused, Ticket};
+pub use desktop::Desktop;
 pub use lab::Lab;
 pub use member::{Member, PASSPHRASE, Said};
 pub use ports::listening;
-pub use process::binary;
+pub use process::{binary, window_binary};
 pub use relay::Relay;
+pub use window::Window;
 
 use std::{
     io::{self, Write as _},

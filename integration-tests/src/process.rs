@@ -1,4 +1,4 @@
-//! Finding the binary, starting it, and ending it for certain.
+//! Finding the binaries, starting them, and ending them for certain.
 
 use std::{
     fs::File,
@@ -16,24 +16,39 @@ use anyhow::{Context as _, Result, bail, ensure};
 /// # Errors
 /// When it is neither there nor can be built.
 pub fn binary() -> Result<PathBuf> {
-    if let Some(path) = std::env::var_os("HEARTH_NODE_BIN") {
-        return Ok(path.into());
+    match std::env::var_os("HEARTH_NODE_BIN") {
+        Some(path) => Ok(path.into()),
+        None => built("hearth-node", "hearth-node"),
     }
+}
+
+/// The desktop app that belongs to this build. `HEARTH_BIN` names another.
+///
+/// # Errors
+/// As [`binary`].
+pub fn window_binary() -> Result<PathBuf> {
+    match std::env::var_os("HEARTH_BIN") {
+        Some(path) => Ok(path.into()),
+        None => built("hearth", "hearth"),
+    }
+}
+
+fn built(package: &str, name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe().context("where this test lies")?;
     let profile = own
         .ancestors()
         .skip(1)
         .find(|dir| dir.file_name().is_some_and(|name| name != "deps" && name != "examples"))
         .context("the test lies in no target directory")?;
-    let path = profile.join("hearth-node");
+    let path = profile.join(name);
     if !path.is_file() {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let built = Command::new(cargo)
-            .args(["build", "--release", "--package", "hearth-node", "--bin", "hearth-node"])
+            .args(["build", "--release", "--package", package, "--bin", name])
             .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .status()
             .context("cargo cannot be started")?;
-        ensure!(built.success() && path.is_file(), "hearth-node is missing and could not be built");
+        ensure!(built.success() && path.is_file(), "{name} is missing and could not be built");
     }
     Ok(path)
 }
@@ -45,23 +60,27 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts `hearth-node` with these arguments, a clean `HEARTH_*` environment and a cheap key derivation.
+    /// Starts `hearth-node` with these arguments.
     pub(crate) fn start(args: &[String], log: &Path, stdin: Stdio) -> Result<Self> {
-        let file = File::options().create(true).append(true).open(log).context("the log file")?;
         let mut command = Command::new(binary()?);
+        command.args(args).stdin(stdin);
+        Self::run(command, log)
+    }
+
+    /// Starts a command with a clean `HEARTH_*` environment and a cheap key derivation.
+    pub(crate) fn run(mut command: Command, log: &Path) -> Result<Self> {
+        let file = File::options().create(true).append(true).open(log).context("the log file")?;
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("HEARTH_") && name != "HEARTH_LOG" {
                 command.env_remove(name);
             }
         }
         let child = command
-            .args(args)
             .env("HEARTH_ARGON2_MIB", "64")
-            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(file)
             .spawn()
-            .context("hearth-node cannot be started")?;
+            .with_context(|| format!("{} cannot be started", command.get_program().display()))?;
         Ok(Self { child, log: log.to_owned() })
     }
 
