@@ -3,8 +3,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 SEEDS ?= 0..50000
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench figures model screenshots soak fmt lint floors
-.PHONY: dht help run demo test bench figures figures-window model screenshots soak fmt lint floors
+.PHONY: help run demo test bench figures figures-window model screenshots soak fmt lint floors
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done

@@ -1,5 +1,7 @@
 //! The published commit DAGs have the tips that `select` finds, and no file was changed by hand.
 
+#![allow(clippy::unwrap_used, reason = "test code outside of test functions")]
+
 #[path = "select_vectors/draw.rs"]
 mod draw;
 

@@ -31,7 +31,7 @@ struct Line(AtomicU64);
 impl Line {
     /// Whether a connection of this birth still carries anything. One that was cut never does again, and is not closed.
     fn carries(&self, birth: u64) -> bool {
-        birth % 2 == 0 && self.0.load(Ordering::Acquire) == birth
+        birth.is_multiple_of(2) && self.0.load(Ordering::Acquire) == birth
     }
 }
 
@@ -57,7 +57,7 @@ impl Tap {
 
     /// Cuts the line without a word: connections stay open, and nothing comes through any more.
     pub fn cut(&self) {
-        if self.line.0.load(Ordering::Acquire) % 2 == 0 {
+        if self.line.0.load(Ordering::Acquire).is_multiple_of(2) {
             self.line.0.fetch_add(1, Ordering::AcqRel);
         }
     }

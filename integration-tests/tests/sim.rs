@@ -1,7 +1,7 @@
 //! The simulator over many seeds. `HEARTH_SIM_SEEDS=from..to` runs others, and tells how far it is, so that a long run
 //! can be resumed; a failing seed shows its plan, cut down, and the first invariant that it breaks.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "test code outside of test functions")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "test code outside of test functions")]
 
 use std::{
     ops::Range,

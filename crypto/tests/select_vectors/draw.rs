@@ -63,7 +63,8 @@ pub(crate) fn draw(n: u64) -> Value {
             .map(|_| json!([rng.random_range(1..=count), everybody[rng.random_range(0..everybody.len())]]))
             .collect()
     };
-    let (signatures, nacks) = (pairs(if n % 2 == 0 { 2 } else { 7 }), pairs(if n % 3 == 0 { 6 } else { 0 }));
+    let (signatures, nacks) =
+        (pairs(if n.is_multiple_of(2) { 2 } else { 7 }), pairs(if n.is_multiple_of(3) { 6 } else { 0 }));
     json!({ "base": 0, "base_policy": { "facilitators": (0..facilitators).collect::<Vec<u8>>(), "members": everybody },
         "nodes": nodes, "revocations": revocations, "signatures": signatures, "nacks": nacks })
 }
