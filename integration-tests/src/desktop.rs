@@ -2,11 +2,9 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::mpsc,
-    thread,
     time::Duration,
 };
 
@@ -46,7 +44,7 @@ impl Desktop {
         let size = format!("{}x{}x24", SIZE[0], SIZE[1]);
         command.args(["-displayfd", "1", "-screen", "0", &size, "-nolisten", "tcp", "-fbdir"]).arg(dir);
         let mut server = started(command, dir, "xvfb")?;
-        let display = format!(":{}", first_line(&mut server).context("the X server")?);
+        let display = format!(":{}", server.first_line(READY).context("the X server")?.trim());
         let mut command = Command::new("openbox");
         command.env("DISPLAY", &display).env("HOME", dir);
         let manager = started(command, dir, "openbox")?;
@@ -71,7 +69,7 @@ impl Desktop {
         command.args(["--session", "--print-address=1", "--nofork"]);
         command.env("DISPLAY", &self.display).env("HOME", &self.dir);
         let mut daemon = started(command, &self.dir, "dbus")?;
-        let address = first_line(&mut daemon).context("the session bus")?;
+        let address = daemon.first_line(READY).context("the session bus")?.trim().to_owned();
         let mut bus = Bus::connect(&address)?;
         for flag in ["IsEnabled", "ScreenReaderEnabled"] {
             bus.set(A11Y, A11Y_PATH, "org.a11y.Status", flag, true)?;
@@ -128,19 +126,4 @@ impl Desktop {
 fn started(command: Command, dir: &Path, name: &str) -> Result<Process> {
     Process::run(command, &dir.join(name).with_extension("log"))
         .context("a program of the desktop is missing: scripts/system.sh test installs them")
-}
-
-/// The first line that a process writes.
-fn first_line(process: &mut Process) -> Result<String> {
-    let stdout = process.child.stdout.take().context("no standard output")?;
-    let (tx, rx) = mpsc::sync_channel(1);
-    thread::spawn(move || {
-        let mut line = String::new();
-        let mut reader = BufReader::new(stdout);
-        let _sent = reader.read_line(&mut line).map(|_| tx.send(line));
-        let _end = std::io::copy(&mut reader, &mut std::io::sink());
-    });
-    let line = rx.recv_timeout(READY);
-    let line = line.with_context(|| format!("it did not say where it is; its log:\n{}", process.log_tail()))?;
-    Ok(line.trim().to_owned())
 }

@@ -2,8 +2,10 @@
 
 use std::{
     fs::File,
+    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
@@ -65,6 +67,20 @@ impl Process {
         let mut command = Command::new(binary()?);
         command.args(args).stdin(stdin);
         Self::run(command, log)
+    }
+
+    /// The first line it writes. What follows is read and dropped, so that it never waits for us.
+    pub(crate) fn first_line(&mut self, within: Duration) -> Result<String> {
+        let stdout = self.child.stdout.take().context("no standard output")?;
+        let (tx, rx) = mpsc::sync_channel(1);
+        thread::spawn(move || {
+            let mut line = String::new();
+            let mut reader = BufReader::new(stdout);
+            let _sent = reader.read_line(&mut line).map(|_| tx.send(line));
+            let _end = std::io::copy(&mut reader, &mut std::io::sink());
+        });
+        let line = rx.recv_timeout(within);
+        line.with_context(|| format!("no first line within {within:?}; its log:\n{}", self.log_tail()))
     }
 
     /// Starts a command with a clean `HEARTH_*` environment and a cheap key derivation.

@@ -1,12 +1,10 @@
 //! A volunteer's relay.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
-    sync::mpsc,
-    thread,
     time::Duration,
 };
 
@@ -120,18 +118,7 @@ fn spawn(home: &Path, listen: &str) -> Result<(Process, Value)> {
     let args = ["relay", "--home", &home_text, "--listen", listen, "--metrics", "127.0.0.1:0"].map(str::to_owned);
     // Its standard input is ended at once: a relay must not care.
     let mut process = Process::start(&args, &home.with_extension("log"), Stdio::null())?;
-    let stdout = process.child.stdout.take().context("no standard output")?;
-    let (tx, rx) = mpsc::sync_channel(1);
-    thread::spawn(move || {
-        let mut line = String::new();
-        let mut reader = BufReader::new(stdout);
-        let _sent = reader.read_line(&mut line).map(|_| tx.send(line));
-        // Whatever follows is read and dropped, so that the relay never waits for us.
-        let _end = std::io::copy(&mut reader, &mut std::io::sink());
-    });
-    let line = rx
-        .recv_timeout(READY)
-        .with_context(|| format!("the relay was not ready within {READY:?}; its log:\n{}", process.log_tail()))?;
+    let line = process.first_line(READY).context("the relay")?;
     let ready: Value = serde_json::from_str(&line)
         .with_context(|| format!("the relay's first line is no JSON: {line:?}; its log:\n{}", process.log_tail()))?;
     ensure!(ready["event"] == "ready", "the relay's first line is not the ready event");

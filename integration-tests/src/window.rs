@@ -153,6 +153,8 @@ impl Window {
     /// # Errors
     /// When the screen cannot be read.
     pub fn colours(&self) -> Result<usize> {
+        // The pointer is drawn into the screen too.
+        self.xdotool(&["mousemove", "--sync", "0", "0"])?;
         self.screen.colours([SIZE[0] / 4, SIZE[1] / 4, SIZE[0] / 2, SIZE[1] / 2])
     }
 

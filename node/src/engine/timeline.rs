@@ -1,7 +1,7 @@
 //! What people said in one group: every signed envelope, in the one causal order that all members display.
 //!
 //! Order of an envelope: (greatest minute of itself and its ancestors, causal depth, message id). A child sorts
-//! after its parents whatever its clock says, and the same set of envelopes gives the same order everywhere.
+//! after its parents, and after its device's envelope before, whatever its clock says, and the same set of envelopes gives the same order everywhere.
 //! Edits, retractions and reactions are envelopes too; a row is folded from its original and what replaces it,
 //! so the order of arrival changes nothing.
 
@@ -48,6 +48,16 @@ pub(crate) struct Kept {
     /// Unix seconds at which it disappears.
     #[n(9)]
     pub(crate) expires_s: Option<u64>,
+    /// The device's envelope before this one. It sorts first even where what lies between them is missing here.
+    #[n(10)]
+    pub(crate) previous: Option<EnvelopeId>,
+}
+
+impl Kept {
+    /// What it comes after. Every link is a hash of what it names, so there is no circle.
+    fn comes_after(&self) -> impl Iterator<Item = &EnvelopeId> {
+        self.parents.iter().chain(&self.previous)
+    }
 }
 
 /// What an envelope does.
@@ -111,9 +121,9 @@ pub(crate) struct Timeline {
     rows: BTreeMap<Place, EnvelopeId>,
     /// Edits, retractions and reactions by the row they concern.
     about: BTreeMap<MessageId, BTreeSet<EnvelopeId>>,
-    /// Envelopes by the parents they name, known or not.
+    /// Envelopes by what they name as coming before them, known or not.
     children: BTreeMap<EnvelopeId, BTreeSet<EnvelopeId>>,
-    /// Envelopes that no known one names as parent.
+    /// Envelopes that no known one comes after.
     newest: BTreeSet<EnvelopeId>,
     chains: BTreeMap<DeviceId, BTreeMap<u64, EnvelopeId>>,
     expiring: BTreeSet<(u64, EnvelopeId)>,
@@ -147,6 +157,7 @@ impl Timeline {
             says,
             signed: Some(checked.signed.clone()),
             expires_s,
+            previous: (c.seq > 1).then_some(c.prev),
         })
     }
 
@@ -155,7 +166,7 @@ impl Timeline {
         if self.kept.contains_key(&id) {
             return Inserted::Duplicate;
         }
-        for parent in &kept.parents {
+        for parent in kept.comes_after() {
             self.children.entry(*parent).or_default().insert(id);
             self.newest.remove(parent);
         }
@@ -185,7 +196,7 @@ impl Timeline {
         let mut todo = vec![id];
         while let Some(id) = todo.pop() {
             let Some(kept) = self.kept.get(&id) else { continue };
-            let known = kept.parents.iter().filter_map(|p| self.places.get(p));
+            let known = kept.comes_after().filter_map(|p| self.places.get(p));
             let (minute, depth) = known.fold((kept.sent_at.0, 0), |(m, d), p| (m.max(p.0), d.max(p.1 + 1)));
             let place = (minute, depth, kept.message);
             let old = self.places.insert(id, place);

@@ -16,6 +16,7 @@ fn kept(n: u8, minute: u64, parents: &[u8], says: Says) -> Kept {
         says,
         signed: None,
         expires_s: None,
+        previous: None,
     }
 }
 
@@ -51,6 +52,21 @@ fn every_arrival_order_gives_one_display_order() {
         }
     }
     assert_eq!(orders.into_iter().collect::<Vec<_>>(), vec![vec![1, 3, 2, 4, 5]]);
+}
+
+#[test]
+fn a_device_stays_in_order_where_what_lies_between_is_missing() {
+    // 4 answers 2, which answers 1; 2 never came, and the clock of 4 is an hour slow.
+    let first = kept(1, 100, &[], Says::Post);
+    let later = Kept { previous: Some(id(1)), ..kept(4, 40, &[2], Says::Post) };
+    for all in [[first.clone(), later.clone()], [later, first]] {
+        let mut t = Timeline::default();
+        for k in all {
+            t.insert(EnvelopeId(k.message.0), k);
+        }
+        assert_eq!(order(&t), [1, 4]);
+        assert_eq!(t.parents_now(), vec![id(4)]);
+    }
 }
 
 #[test]
