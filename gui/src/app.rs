@@ -1,6 +1,7 @@
 //! The window: takes events in, draws, and sends what the views asked for.
 
 mod acts;
+mod ahead;
 mod keys;
 mod looks;
 mod replies;
@@ -79,6 +80,7 @@ pub struct Window {
     /// Whether the looks have come out of the vault and are not on screen yet.
     looks_due: bool,
     clipboard_until: Option<f64>,
+    ahead: ahead::Ahead,
     last_input: f64,
     toast_until: f64,
     title: &'static str,
@@ -101,6 +103,7 @@ impl Window {
             kept: Kept::default(),
             reading_revision: 0,
             clipboard_until: None,
+            ahead: ahead::Ahead::default(),
             last_input: 0.0,
             toast_until: 0.0,
             title: "",
@@ -269,6 +272,7 @@ impl eframe::App for Window {
 
     fn ui(&mut self, ui: &mut egui::Ui, _: &mut eframe::Frame) {
         let ctx = ui.ctx().clone();
+        self.ahead.taken();
         ctx.input(|i| {
             for event in &i.events {
                 match event {
@@ -293,6 +297,14 @@ impl eframe::App for Window {
         }
         self.ask_wants();
         self.move_focus(&ctx);
+    }
+
+    fn raw_input_hook(&mut self, ctx: &egui::Context, raw_input: &mut egui::RawInput) {
+        let focused = ctx.memory(|m| m.focused().is_some());
+        let now = raw_input.time.unwrap_or_else(|| ctx.input(|i| i.time));
+        if self.ahead.take(focused, now, &mut raw_input.events) {
+            ctx.request_repaint();
+        }
     }
 
     fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {

@@ -79,6 +79,11 @@ impl Window {
         let mut window = Self { process, display: desktop.display.clone(), screen, reader, first_words, log };
         window.until("a window with a title", |w| Ok(w.title()?.is_some()))?;
         window.xdotool(&["search", "--sync", "--name", "^(Hearth|Untitled)$", "windowactivate", "--sync"])?;
+        // A window manager calls a window active before keys reach it.
+        window.until("a window with the keyboard", |w| {
+            let focused = w.tool(&["getwindowfocus", "getwindowname"]).output().context("xdotool")?;
+            Ok(["Hearth", "Untitled"].contains(&String::from_utf8_lossy(&focused.stdout).trim()))
+        })?;
         Ok(window)
     }
 
