@@ -80,10 +80,13 @@ impl Effects {
 
     /// Whether this is bookkeeping that nobody waits for: how far a queue was read, where own messages are, what
     /// gossip may forward. It may share a later commit; if a crash comes first, it is found out again.
+    /// A setting is not: the DHT's peers may be the only way back to the others.
     #[must_use]
     pub fn can_wait(&self) -> bool {
         let waits = |event: &Event| matches!(event, Event::Notice(Notice::MessageDelivery { .. }));
-        self.send.iter().all(|command| matches!(command, LaneCommand::Verdict { .. })) && self.emit.iter().all(waits)
+        self.send.iter().all(|command| matches!(command, LaneCommand::Verdict { .. }))
+            && self.emit.iter().all(waits)
+            && self.persist.iter().all(|write| write.table != Table::Setting)
     }
 }
 

@@ -42,7 +42,7 @@ impl<M: Mls> Engine<M> {
     }
 
     /// Keeps addresses of the DHT for the next start.
-    fn remember(&mut self, addresses: Vec<String>, fx: &mut Effects) {
+    pub(super) fn remember(&mut self, addresses: Vec<String>, fx: &mut Effects) {
         let before = self.remembered.len();
         self.remembered.extend(addresses.into_iter().filter(|a| a.len() <= limits::ADDRESS_MAX));
         while self.remembered.len() > REMEMBERED {

@@ -110,6 +110,8 @@ impl<M: Mls> Engine<M> {
     fn enter(&mut self, attempt: Attempt, entered: Entered<M>, now: Timestamp, fx: &mut Effects) {
         let Entered { mut group, frame, network } = entered;
         let id = group.id;
+        // Whoever let this member in may be the only way back into the DHT.
+        self.remember(attempt.link.bootstrap.clone(), fx);
         group.guest_of(&attempt);
         self.groups.insert(id, group);
         self.with(&id, now, fx, |group, ctx| {
