@@ -19,6 +19,8 @@ fn two_members_talk_without_a_relay() -> Result<()> {
     let invite = ada.call("invite.create", json!({"group": group}))?;
     assert_eq!(invite["held"], false, "no relay, no door");
     ben.join(invite["link"].as_str().unwrap_or_default(), "Ben")?;
+    // What Ada writes before she has seen the join is not for Ben: he holds no key to it.
+    ada.roster(&group, &["Ada", "Ben"])?;
     ada.say(&group, "can you hear me?")?;
     ben.sees(&group, &["can you hear me?"])?;
     let answer = ben.say(&group, "loud and clear")?;
