@@ -97,12 +97,12 @@ fn all(seeds: Range<u64>, plan: fn(u64) -> Plan, run: impl Fn(&Plan) -> Result<R
 
 #[test]
 fn many_seeds_with_model_mls() {
-    all(seeds(0..400), Plan::new, with_model);
+    all(seeds(0..2_000), Plan::new, with_model);
 }
 
 #[test]
 fn seeds_with_real_mls() {
-    all(seeds(0..60), Plan::new, with_openmls);
+    all(seeds(0..200), Plan::new, with_openmls);
 }
 
 #[test]

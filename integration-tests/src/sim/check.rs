@@ -177,8 +177,10 @@ impl<M: Mls> World<M> {
             for (b, of_b) in rows.range(a + 1..) {
                 let in_a: BTreeSet<_> = of_a.iter().map(|r| r.message).collect();
                 let in_b: BTreeSet<_> = of_b.iter().map(|r| r.message).collect();
-                if in_a == in_b && !of_a.iter().map(shape).eq(of_b.iter().map(shape)) {
-                    return Err(Failure::new(5, format!("nodes {a} and {b} show the same messages differently")));
+                let differs = of_a.iter().map(shape).zip(of_b.iter().map(shape)).find(|(a, b)| a != b);
+                if let Some((at_a, at_b)) = differs.filter(|_| in_a == in_b) {
+                    let what = format!("nodes {a} and {b} show the same messages differently: {at_a:?} and {at_b:?}");
+                    return Err(Failure::new(5, what));
                 }
             }
         }
