@@ -1,6 +1,7 @@
 //! Whole networks on loopback.
 
 mod lanes;
+mod misbehaving;
 mod relays;
 
 use std::{collections::VecDeque, time::Duration};
