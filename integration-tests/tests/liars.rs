@@ -1,4 +1,4 @@
-//! A relay that answers what it likes: the engine loses nothing, and is not led in circles. Simulated time, model MLS.
+//! A relay or a peer that says what it likes: the engine loses nothing, and is not led in circles. Simulated time, model MLS.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
 
@@ -7,13 +7,16 @@ use hearth_node::{
     app::{self, Command, CommandId, Delivery, Event, Join},
     engine::{
         Effects, Engine, EngineConfig, Input,
-        lane::{LaneCommand, LaneEvent, Ticket},
+        lane::{LaneCommand, LaneEvent, LaneKey, LinkId, Ticket},
     },
 };
 use hearth_protocol::{
+    card::SignedCard,
+    cbor,
     id::{GroupId, MessageId},
     limits::FRAME_SMALL,
     mailbox::{Action, Answer, Blob, Refusal, relay_key},
+    sync::{SyncMessage, SyncSet},
     time::Timestamp,
 };
 
@@ -24,12 +27,16 @@ const MINUTE_MS: u64 = 60_000;
 /// In a minute, from an empty relay on: a few dozens. Without a brake there would be 30,000.
 const REQUESTS_MAX: usize = 1_000;
 
-/// One member, alone with a relay.
+/// One member, alone with a relay or a peer.
 struct Member {
     engine: Engine<ModelMls>,
     now: u64,
     wake: Option<u64>,
     asked: Vec<(Ticket, Action)>,
+    lanes: Vec<LaneKey>,
+    /// What was sent to peers.
+    told: Vec<Vec<u8>>,
+    hung_up: Vec<LinkId>,
     reply: Option<app::Answer>,
     group: GroupId,
 }
@@ -38,8 +45,17 @@ impl Member {
     fn new() -> Self {
         let config = EngineConfig { relays: vec![ADDRESS.into()], suite: None };
         let engine = Engine::new(ModelMls::new([7; 32]), config, [8; 32]);
-        let (asked, group) = (Vec::new(), GroupId([0; 32]));
-        let mut member = Self { engine, now: START, wake: None, asked, reply: None, group };
+        let mut member = Self {
+            engine,
+            now: START,
+            wake: None,
+            asked: Vec::new(),
+            lanes: Vec::new(),
+            told: Vec::new(),
+            hung_up: Vec::new(),
+            reply: None,
+            group: GroupId([0; 32]),
+        };
         let (name, join) = ("Liars".into(), Join::Open);
         let create = Command::GroupCreate { name, template: None, join, history_days: None, persona: None };
         let app::Answer::GroupCreated { group, .. } = member.command(create) else { panic!("no group") };
@@ -54,9 +70,15 @@ impl Member {
             self.wake = Some(self.wake.map_or(at.0, |wake| wake.min(at.0)));
         }
         for command in send {
-            if let LaneCommand::Relay { ticket, action, address, .. } = command {
-                assert_eq!(address, ADDRESS);
-                self.asked.push((ticket, action));
+            match command {
+                LaneCommand::Relay { ticket, action, address, .. } => {
+                    assert_eq!(address, ADDRESS);
+                    self.asked.push((ticket, action));
+                }
+                LaneCommand::Open { lane, .. } => self.lanes.push(lane),
+                LaneCommand::Send { message, .. } => self.told.push(message),
+                LaneCommand::Hangup { link, .. } => self.hung_up.push(link),
+                _ => {}
             }
         }
         for event in emit {
@@ -230,4 +252,40 @@ fn a_queue_whose_first_blobs_have_outlived_their_time_is_read_to_its_end() {
         .filter_map(|a| if let Action::Subscribe { after, .. } = a { Some(*after) } else { None })
         .collect();
     assert!(!afters.is_empty() && afters.iter().all(|after| *after == 130), "{afters:?}");
+}
+
+/// The first word on a link is a member's card for that very link.
+#[test]
+fn whoever_greets_with_anything_but_its_own_card_is_sent_away() {
+    let mut member = Member::new();
+    let lane = member.lanes[0];
+    member.lane(LaneEvent::Listening { lane, peer: vec![1; 38], addresses: vec!["/ip4/127.0.0.1/tcp/1".into()] });
+    let up = |link| LaneEvent::LinkUp { lane, link: LinkId(link), peer: vec![2; 38], outbound: false };
+    member.lane(up(0));
+    let hello = member.told.pop().unwrap();
+    let SyncMessage::Hello(card) = cbor::read(&hello).unwrap() else { panic!("no greeting") };
+    let set = SyncSet::Control;
+    let words = [
+        ("noise", (0..5_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()),
+        ("nested", vec![0x81; 100_000]),
+        ("half a greeting", hello[..hello.len() - 1].to_vec()),
+        ("a greeting and a byte", [&hello[..], &[0]].concat()),
+        ("a recorded greeting", hello.clone()),
+        ("a card that nobody signed", cbor::to_vec(&SyncMessage::Hello(SignedCard { sig: [0; 64], ..card.clone() }))),
+        ("a card of noise", cbor::to_vec(&SyncMessage::Hello(SignedCard { content: vec![0x81; 900], ..card }))),
+        ("a question", cbor::to_vec(&SyncMessage::Want { set, ids: vec![vec![3; 32].into()] })),
+        ("a comparison", cbor::to_vec(&SyncMessage::Reconcile { set, to_initiator: false, payload: vec![0x61] })),
+        ("an answer", cbor::to_vec(&SyncMessage::Items { packets: vec![vec![3; 32].into()] })),
+        ("an end", cbor::to_vec(&SyncMessage::Done { set })),
+    ];
+    for (link, (what, message)) in (1..).zip(words) {
+        member.lane(up(link));
+        member.told.clear();
+        member.lane(LaneEvent::Message { lane, link: LinkId(link), message });
+        assert_eq!(member.hung_up.pop(), Some(LinkId(link)), "{what}");
+        assert!(member.told.is_empty(), "{what}: told something");
+        member.lane(LaneEvent::LinkDown { lane, link: LinkId(link) });
+    }
+    let said = member.say();
+    assert_eq!(member.delivery(said), (Delivery::Queued, 0));
 }
