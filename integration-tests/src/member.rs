@@ -276,6 +276,22 @@ impl Member {
         self.process.kill()
     }
 
+    /// Stops it in the middle of whatever it does: its connections stay open, and nothing says so.
+    ///
+    /// # Errors
+    /// When the process cannot be stopped.
+    pub fn freeze(&mut self) -> Result<()> {
+        self.process.signal("STOP")
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    /// When the process cannot be signalled.
+    pub fn thaw(&mut self) -> Result<()> {
+        self.process.signal("CONT")
+    }
+
     /// Ends it as the end of its input does, and returns how it ended.
     ///
     /// # Errors

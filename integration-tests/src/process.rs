@@ -115,9 +115,9 @@ impl Process {
         Ok(())
     }
 
-    /// `kill -TERM`, through the shell's own command: nothing else is needed on the machine.
-    pub(crate) fn terminate(&self) -> Result<()> {
-        let status = Command::new("sh").args(["-c", &format!("kill -TERM {}", self.pid())]).status()?;
+    /// `kill -TERM` or another, through the shell's own command: nothing else is needed on the machine.
+    pub(crate) fn signal(&self, name: &str) -> Result<()> {
+        let status = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.pid())]).status()?;
         ensure!(status.success(), "the process cannot be signalled");
         Ok(())
     }

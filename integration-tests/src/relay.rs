@@ -77,7 +77,7 @@ impl Relay {
     /// # Errors
     /// When it has not ended in time.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
-        self.process.terminate()?;
+        self.process.signal("TERM")?;
         self.process.ended(READY)
     }
 

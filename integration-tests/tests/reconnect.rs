@@ -63,3 +63,38 @@ fn a_relay_that_comes_back_on_its_port_has_its_members_back() -> Result<()> {
     assert!(back.elapsed() < BACK, "connected again after {:?}", back.elapsed());
     ben.sees(&group, &["still talking"])
 }
+
+/// Waits until so many members are linked.
+fn peers(member: &mut Member, count: u64) -> Result<()> {
+    member.until(&format!("{count} peers"), |member| {
+        Ok((member.call("status", json!({}))?["peers"] == count).then_some(()))
+    })
+}
+
+/// Nothing is said in between: the link of two quiet members outlasts the silence of a third.
+#[test]
+fn a_member_that_falls_silent_is_let_go_and_dialled_again() -> Result<()> {
+    let lab = Lab::new()?;
+    let mut ada = lab.member("ada", &[])?;
+    let mut ben = lab.member("ben", &[])?;
+    let mut cleo = lab.member("cleo", &[])?;
+    let group = ada.found("Quiet", "Ada")?;
+    let link = ada.invite(&group)?;
+    for (member, name) in [(&mut ben, "Ben"), (&mut cleo, "Cleo")] {
+        member.join(&link, name)?;
+    }
+    for member in [&mut ada, &mut ben, &mut cleo] {
+        member.roster(&group, &["Ada", "Ben", "Cleo"])?;
+        peers(member, 2)?;
+    }
+    ben.freeze()?;
+    peers(&mut ada, 1)?;
+    peers(&mut cleo, 1)?;
+    ben.thaw()?;
+    for member in [&mut ada, &mut ben, &mut cleo] {
+        peers(member, 2)?;
+    }
+    ben.say(&group, "did I miss anything?")?;
+    ada.sees(&group, &["did I miss anything?"])?;
+    cleo.sees(&group, &["did I miss anything?"])
+}

@@ -39,6 +39,8 @@ pub(crate) struct Queue {
     /// `None` for the control queue.
     pub(crate) day: Option<Day>,
     pub(crate) step: Step,
+    /// Made in this session: a relay that denies it all the same is not asked in circles.
+    pub(crate) made: bool,
     /// Last sequence number taken in.
     pub(crate) cursor: u64,
 }
@@ -97,7 +99,7 @@ impl Desk {
         for (network, from) in networks {
             let mut add = |keys: QueueKeys, day: Option<Day>| {
                 let cursor = self.cursors.get(&(key, keys.id)).copied().unwrap_or(0);
-                let queue = Queue { network: network.id(), day, step: Step::Idle, cursor, keys };
+                let queue = Queue { network: network.id(), day, step: Step::Idle, made: false, cursor, keys };
                 session.queues.entry(queue.keys.id).or_insert(queue);
             };
             add(network.control_queue(&key), None);

@@ -15,7 +15,6 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use hearth_protocol::{
     card::{Record, record_key, record_message},
     cbor,
-    limits::RECORD_MAX,
     time::Timestamp,
 };
 use libp2p::{
@@ -37,7 +36,7 @@ const AHEAD_MINUTES: u64 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
-    /// Too long, or not a record.
+    /// Not a record, or its card is not of the one size.
     #[error("not a record")]
     Malformed,
     /// It lies under another key than its own.
@@ -51,12 +50,12 @@ pub enum RecordError {
     Ahead,
 }
 
-/// Checks a record by itself.
+/// Checks a record by itself.
 ///
 /// # Errors
 /// [`RecordError`].
 pub fn check_record(key: &[u8], value: &[u8], now: Timestamp) -> Result<Record, RecordError> {
-    let record: Record = cbor::from_slice(value, RECORD_MAX).map_err(|_| RecordError::Malformed)?;
+    let record: Record = cbor::read(value).map_err(|_| RecordError::Malformed)?;
     if key != record_key(&record.pk) {
         return Err(RecordError::Key);
     }

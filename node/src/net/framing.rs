@@ -7,8 +7,8 @@
 use std::{io, time::Duration};
 
 use futures::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use hearth_protocol::cbor::{self, DecodeError};
-use minicbor::{Decode, Encode};
+use hearth_protocol::cbor::{self, DecodeError, Wire};
+use minicbor::Encode;
 use tokio::time::{Instant, timeout_at};
 
 /// How long a frame that has begun may stand still.
@@ -123,16 +123,13 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         Ok(std::mem::take(&mut self.body))
     }
 
-    /// The next frame as a value.
+    /// The next frame as a value within its limits ([R-04]).
     ///
     /// # Errors
     /// [`FrameError`]; after any, the stream is of no more use.
-    pub async fn recv<T>(&mut self, limit: usize) -> Result<T, FrameError>
-    where
-        T: for<'b> Decode<'b, ()> + Encode<()>,
-    {
-        let bytes = self.next(limit).await?;
-        Ok(cbor::from_slice(&bytes, limit)?)
+    pub async fn recv<T: Wire>(&mut self) -> Result<T, FrameError> {
+        let bytes = self.next(T::MAX).await?;
+        Ok(cbor::read(&bytes)?)
     }
 }
 
@@ -221,11 +218,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
     ///
     /// # Errors
     /// As there.
-    pub async fn recv<T>(&mut self, limit: usize) -> Result<T, FrameError>
-    where
-        T: for<'b> Decode<'b, ()> + Encode<()>,
-    {
-        self.read.recv(limit).await
+    pub async fn recv<T: Wire>(&mut self) -> Result<T, FrameError> {
+        self.read.recv().await
     }
 }
 

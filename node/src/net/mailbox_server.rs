@@ -11,7 +11,7 @@ use std::{
 
 use futures::io::{AsyncRead, AsyncWrite};
 use hearth_protocol::{
-    limits::{FRAME_LARGE, GET_MAX, SLOT_BODY_MAX},
+    limits::{FRAME_LARGE, GET_MAX, REQUEST_MAX},
     mailbox::{Action, Frame, Request},
 };
 use tokio::{
@@ -22,8 +22,6 @@ use tokio::{
 use super::framing::{FrameError, FrameReader, FrameWriter, Framed};
 use crate::relay::{Answers, Asker, MailboxService, MailboxSession, Party, SessionError};
 
-/// The longest request: a slot's body with its header.
-const REQUEST_MAX: usize = SLOT_BODY_MAX + 1_024;
 /// Longer requests count as long: everything but a slot's body is shorter.
 const REQUEST_LONG: usize = FRAME_LARGE + 1_024;
 /// Long requests in memory at once, of all sessions.
@@ -106,7 +104,7 @@ where
         if len > REQUEST_LONG {
             held.push(room.requests.clone().acquire_owned().await?);
         }
-        let request: Request = read.recv(REQUEST_MAX).await?;
+        let request: Request = read.recv().await?;
         let cost = cost(&request.action);
         if cost > 0 {
             held.push(units.clone().acquire_many_owned(cost).await?);

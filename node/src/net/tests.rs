@@ -1,7 +1,11 @@
 //! Whole networks on loopback.
 
+mod forgers;
+mod holders;
 mod lanes;
+mod misbehaving;
 mod relays;
+mod strangers;
 
 use std::{collections::VecDeque, time::Duration};
 

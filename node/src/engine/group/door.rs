@@ -17,7 +17,7 @@ use hearth_protocol::{
     time::{Day, Timestamp},
 };
 
-use super::Group;
+use super::{Group, mail::BUSY_MS};
 use crate::engine::{
     ctx::Ctx,
     desk::{Asked, SKEW_DAYS},
@@ -47,6 +47,8 @@ struct AtMailbox {
     versions: BTreeMap<SlotId, u64>,
     /// Writes under way.
     jobs: BTreeMap<SlotId, Job>,
+    /// A write was given up: none begins before.
+    pause: Timestamp,
 }
 
 #[derive(Clone)]
@@ -118,6 +120,11 @@ impl<M: Mls> Group<M> {
             ctx.wake_at(due);
         }
         for address in self.doors.at.keys().cloned().collect::<Vec<_>>() {
+            let pause = self.doors.at.get(&address).map_or(ctx.now, |at| at.pause);
+            if pause > ctx.now {
+                ctx.wake_at(pause);
+                continue;
+            }
             let mine = due <= ctx.now || address == OWN_MAILBOX;
             if mine && self.desk.sessions.get(&address).is_some_and(|s| s.key.is_some()) {
                 self.write_door(&address, ctx);
@@ -243,8 +250,12 @@ impl<M: Mls> Group<M> {
         let Some(job) = at.jobs.get(&slot) else { return };
         let (action, signer) = match at.versions.get(&slot) {
             Some(version) => {
-                let action =
-                    Action::SlotPut { slot, write_pk: job.keys.write_pk, version: version + 1, body: job.body.clone() };
+                let action = Action::SlotPut {
+                    slot,
+                    write_pk: job.keys.write_pk,
+                    version: version.saturating_add(1),
+                    body: job.body.clone(),
+                };
                 (action, Some(job.keys.write.clone()))
             }
             None => (Action::SlotGet { slot }, None),
@@ -270,7 +281,8 @@ impl<M: Mls> Group<M> {
                 }
                 self.push_job(address, slot, ctx);
             }
-            Ok(Answer::Refused(Refused::NotFound)) => {
+            // The answer to a read. To a write, it is one more that failed.
+            Ok(Answer::Refused(Refused::NotFound)) if !at.versions.contains_key(&slot) => {
                 at.versions.insert(slot, 0);
                 self.push_job(address, slot, ctx);
             }
@@ -298,19 +310,25 @@ impl<M: Mls> Group<M> {
                     self.doors.at_home.extend(stands);
                 }
             }
-            Ok(Answer::Refused(Refused::Version | Refused::Signature)) => {
+            Ok(Answer::Refused(Refused::Version | Refused::Signature | Refused::NotFound)) => {
                 at.versions.remove(&slot);
                 job.tries += 1;
                 if job.tries & 0x7f >= TRIES {
-                    at.jobs.remove(&slot);
-                    return;
+                    return self.give_up(address, slot, MEND_MS, ctx);
                 }
                 self.push_job(address, slot, ctx);
             }
-            Ok(_) | Err(_) => {
-                at.jobs.remove(&slot);
-            }
+            Ok(Answer::Refused(Refused::Busy)) => self.give_up(address, slot, BUSY_MS, ctx),
+            Ok(_) | Err(_) => self.give_up(address, slot, MEND_MS, ctx),
         }
+    }
+
+    /// Leaves a slot for the next mending, and the mailbox in peace until then: it would be asked as fast as it refuses.
+    fn give_up(&mut self, address: &str, slot: SlotId, wait_ms: u64, ctx: &mut Ctx<'_, M>) {
+        let Some(at) = self.doors.at.get_mut(address) else { return };
+        at.jobs.remove(&slot);
+        at.pause = ctx.now.plus_ms(wait_ms);
+        ctx.wake_at(at.pause);
     }
 
     /// Hands a slot from an earlier network's key to this one's, if that key is known.
@@ -321,11 +339,8 @@ impl<M: Mls> Group<M> {
         let old = old.filter(|k| k.id == slot && k.write_pk == old_pk).map(|k| k.write).next();
         let Some(job) = self.doors.at.get_mut(address).and_then(|at| at.jobs.get_mut(&slot)) else { return };
         let Some(old) = old else {
-            // Somebody else's slot, or a network this member never knew: leave it.
-            if let Some(at) = self.doors.at.get_mut(address) {
-                at.jobs.remove(&slot);
-            }
-            return;
+            // Somebody else's slot, or a network this member never knew.
+            return self.give_up(address, slot, MEND_MS, ctx);
         };
         job.tries |= 0x80;
         let action = Action::SlotRotate { slot, write_pk: job.keys.write_pk };

@@ -30,7 +30,7 @@ use crate::{
 /// Queues that a relay did not have are asked for again this often.
 const LOOK_MS: u64 = 10 * 60_000;
 /// A busy relay is left alone this long.
-const BUSY_MS: u64 = 1_500;
+pub(super) const BUSY_MS: u64 = 1_500;
 
 impl<M: Mls> Group<M> {
     pub(super) fn relay_up(&mut self, address: &str, key: [u8; 32], ctx: &mut Ctx<'_, M>) {
@@ -171,7 +171,8 @@ impl<M: Mls> Group<M> {
                     self.pause(&address, ctx);
                 }
                 if let Some(queue) = self.desk.queue(&address, &queue) {
-                    queue.step = if busy || matches!(answer, Ok(Answer::Created)) { Step::Idle } else { Step::Absent };
+                    queue.made = matches!(answer, Ok(Answer::Created));
+                    queue.step = if busy || queue.made { Step::Idle } else { Step::Absent };
                 }
             }
             Asked::Put { number, part, queue } => self.put_answer(&address, (number, part, queue), answer, ctx),
@@ -190,10 +191,15 @@ impl<M: Mls> Group<M> {
     ) {
         match answer {
             Ok(Answer::Blobs { blobs, more }) => {
+                let Some(at) = self.desk.queue(address, queue) else { return };
+                let before = at.cursor;
+                // The answer begins with the oldest that the relay still has: what lay before has outlived its time.
+                at.cursor = blobs.first().map_or(before, |b| before.max(b.seq.saturating_sub(1)));
                 self.take_blobs(address, queue, blobs, ctx);
                 let Some(at) = self.desk.queue(address, queue) else { return };
                 at.step = Step::Live;
-                if more {
+                // A relay that has more and hands over nothing would be asked for ever.
+                if more && at.cursor > before {
                     let (after, read) = (at.cursor, at.keys.read.clone());
                     let max = u16::try_from(GET_MAX).unwrap_or(u16::MAX);
                     self.ask(address, Action::Get { queue: *queue, after, max }, Some(read), Asked::Get(*queue), ctx);
@@ -202,7 +208,7 @@ impl<M: Mls> Group<M> {
             Ok(Answer::Refused(Refused::NotFound)) => {
                 let today = ctx.today();
                 let Some(at) = self.desk.queue(address, queue) else { return };
-                if at.day.is_none_or(|d| d.0.abs_diff(today.0) <= 2) {
+                if !at.made && at.day.is_none_or(|d| d.0.abs_diff(today.0) <= 2) {
                     let (write_pk, read_pk, kind) = (at.keys.write_pk, at.keys.read_pk, at.keys.kind);
                     self.ask(
                         address,
@@ -271,6 +277,7 @@ impl<M: Mls> Group<M> {
                 }
             }
             Ok(Answer::Refused(Refused::NotFound)) => {
+                self.pause(address, ctx);
                 self.outbox.failed(address, number, part);
                 if let Some(at) = self.desk.queue(address, &queue) {
                     at.step = Step::Idle;
@@ -284,11 +291,12 @@ impl<M: Mls> Group<M> {
                     self.tell_network(ctx);
                 }
             }
-            Ok(Answer::Refused(Refused::Busy)) => {
+            // Busy, or refused without a reason that we know of: again, and not as fast as it refuses.
+            Ok(_) => {
                 self.pause(address, ctx);
                 self.outbox.failed(address, number, part);
             }
-            Ok(_) | Err(_) => self.outbox.failed(address, number, part),
+            Err(_) => self.outbox.failed(address, number, part),
         }
     }
 

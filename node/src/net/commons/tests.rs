@@ -199,7 +199,7 @@ async fn the_mailbox_greets_over_the_network() {
     client.dial(format!("{address}/p2p/{peer}").parse::<libp2p::Multiaddr>().unwrap()).unwrap();
     let driver = tokio::spawn(async move { while client.next().await.is_some() {} });
     let stream = control.open_stream(peer, StreamProtocol::new(MAILBOX_PROTOCOL)).await.unwrap();
-    let greeting: Greeting = Framed::new(stream).recv(1_024).await.unwrap();
+    let greeting: Greeting = Framed::new(stream).recv().await.unwrap();
     assert_eq!(greeting.relay_key, relay.identity.relay_key());
     assert_eq!(greeting.pow_bits, 12);
     driver.abort();

@@ -1,4 +1,5 @@
 use ed25519_dalek::{Signer, SigningKey};
+use hearth_protocol::limits::CARD_BYTES;
 
 use super::*;
 
@@ -8,8 +9,14 @@ pub(crate) fn clock() -> Timestamp {
     NOW
 }
 
-/// A record of this seed's key, made `ahead` minutes after now.
+/// A record of this seed's key, made `ahead` minutes after now, padded as a card is.
 pub(crate) fn record(seed: u8, ahead: i64, sealed: &[u8]) -> ([u8; 32], Vec<u8>) {
+    let mut sealed = sealed.to_vec();
+    sealed.resize(CARD_BYTES, 0);
+    unpadded(seed, ahead, &sealed)
+}
+
+fn unpadded(seed: u8, ahead: i64, sealed: &[u8]) -> ([u8; 32], Vec<u8>) {
     let key = SigningKey::from_bytes(&[seed; 32]);
     let pk = key.verifying_key().to_bytes();
     let seq = NOW.minute().0.checked_add_signed(ahead).unwrap();
@@ -33,7 +40,10 @@ fn a_record_must_prove_itself() {
     assert_eq!(at(11), Err(RecordError::Ahead));
     assert_eq!(at(-100_000), Ok(()));
     assert_eq!(check_record(&[0; 32], &value, NOW), Err(RecordError::Key));
-    assert_eq!(check_record(&key, &record(1, 0, &[7; 1_400]).1, NOW), Err(RecordError::Malformed));
+    for size in [0, 1_023, 1_025, 1_400] {
+        let (key, value) = unpadded(1, 0, &vec![7; size]);
+        assert_eq!(check_record(&key, &value, NOW), Err(RecordError::Malformed), "{size}");
+    }
     assert_eq!(check_record(&key, b"garbage", NOW), Err(RecordError::Malformed));
     let mut forged = value;
     *forged.last_mut().unwrap() ^= 1;

@@ -1,5 +1,5 @@
 use hearth_protocol::{
-    limits::MAILBOX_FRAME_MAX,
+    limits::SLOT_BODY_MAX,
     mailbox::{Answer, Greeting},
     time::Timestamp,
 };
@@ -36,13 +36,13 @@ fn connect(service: &MailboxService) -> (DuplexStream, Ended) {
 
 async fn greeted(near: DuplexStream) -> (Framed<Compat<DuplexStream>>, Client) {
     let mut framed = Framed::new(near.compat());
-    let greeting: Greeting = framed.recv(1_024).await.unwrap();
+    let greeting: Greeting = framed.recv().await.unwrap();
     (framed, Client::new(greeting, 1))
 }
 
 async fn ask(framed: &mut Framed<Compat<DuplexStream>>, request: &Request) -> Answer {
     framed.send(request).await.unwrap();
-    match framed.recv(MAILBOX_FRAME_MAX).await.unwrap() {
+    match framed.recv().await.unwrap() {
         Frame::Reply { id, answer } => {
             assert_eq!(id, request.id);
             answer
@@ -61,7 +61,7 @@ async fn serves_requests_and_pushes_over_a_stream() {
     let (mut reader, r) = greeted(near).await;
     assert_eq!(ask(&mut reader, &r.subscribe(0)).await, Answer::Blobs { blobs: vec![], more: false });
     assert_eq!(ask(&mut writer, &c.put(blob(7))).await, Answer::Stored { seq: 1 });
-    match reader.recv(MAILBOX_FRAME_MAX).await.unwrap() {
+    match reader.recv().await.unwrap() {
         Frame::Push { queue, blob: pushed } => {
             assert_eq!((queue, pushed.seq, pushed.bytes), (c.queue(), 1, blob(7)));
         }

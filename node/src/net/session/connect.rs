@@ -3,10 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use futures::StreamExt as _;
-use hearth_protocol::{
-    limits::MAILBOX_FRAME_MAX,
-    mailbox::{Greeting, MAILBOX_PROTOCOL, relay_key},
-};
+use hearth_protocol::mailbox::{Greeting, MAILBOX_PROTOCOL, relay_key};
 use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol, Swarm, SwarmBuilder, noise,
     swarm::{SwarmEvent, dial_opts::DialOpts},
@@ -26,8 +23,6 @@ use crate::{
 };
 
 const PROTOCOL: StreamProtocol = StreamProtocol::new(MAILBOX_PROTOCOL);
-/// More work than any honest relay asks for (20 bits, 26 under load); beyond it lies a trap for our processor.
-const POW_BITS_MAX: u8 = 28;
 
 /// Where a session goes.
 #[derive(Clone, Debug)]
@@ -100,13 +95,13 @@ pub(super) async fn connect(
     };
     let opened = timeout(connect_within, open(address, peer)).await.map_err(|_| RelayFailure::Unreachable)?;
     let (mut framed, driver) = opened.ok_or(RelayFailure::Unreachable)?;
-    let greeting: Greeting = match timeout(greet_within, framed.recv(MAILBOX_FRAME_MAX)).await {
+    let greeting: Greeting = match timeout(greet_within, framed.recv()).await {
         Ok(Ok(greeting)) => greeting,
         Ok(Err(error)) if is_garbage(&error) => return Err(RelayFailure::Misbehaved),
         Ok(Err(_)) => return Err(RelayFailure::Unreachable),
         Err(_) => return Err(RelayFailure::Misbehaved),
     };
-    if greeting.relay_key != expected_key(peer) || greeting.pow_bits > POW_BITS_MAX {
+    if greeting.relay_key != expected_key(peer) {
         return Err(RelayFailure::Misbehaved);
     }
     Ok(Connected { wire: Wire::start(framed, driver), greeting })

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hearth_protocol::{
     id::QueueId,
-    limits::GET_MAX,
     mailbox::{Action, Answer, queue_id},
 };
 use tokio::time::Instant;
@@ -43,7 +42,7 @@ impl Kind {
             Answer::Refused(_) => true,
             Answer::Created => self == Self::Create,
             Answer::Stored { .. } => self == Self::Put,
-            Answer::Blobs { blobs, .. } => self == Self::Read && blobs.len() <= GET_MAX,
+            Answer::Blobs { .. } => self == Self::Read,
             Answer::SlotStored => self == Self::SlotWrite,
             Answer::Slot { .. } => self == Self::SlotGet,
         }

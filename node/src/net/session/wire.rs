@@ -1,9 +1,6 @@
 //! The two tasks at a session's stream, and what they tell the session.
 
-use hearth_protocol::{
-    limits::MAILBOX_FRAME_MAX,
-    mailbox::{Frame, Request},
-};
+use hearth_protocol::mailbox::{Frame, Request};
 use libp2p::Stream;
 use tokio::{sync::mpsc, task::AbortHandle};
 
@@ -63,7 +60,8 @@ impl Wire {
         });
         let reader = tokio::spawn(async move {
             loop {
-                let told = match read.recv::<Frame>(MAILBOX_FRAME_MAX).await {
+                let told = match read.recv::<Frame>().await {
+                    // Sizes, counts and the order of numbers are checked with the frame.
                     Ok(frame) => Heard::Frame(frame),
                     Err(error) if is_garbage(&error) => Heard::Ended(RelayFailure::Misbehaved),
                     Err(_) => Heard::Ended(RelayFailure::Unreachable),

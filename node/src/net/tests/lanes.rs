@@ -5,7 +5,7 @@ use hearth_protocol::limits::{FRAME_SMALL, SYNC_FRAME_MAX};
 use super::*;
 
 /// `count` nodes in one lane, everyone linked with everyone.
-async fn full_mesh(count: usize) -> Vec<Node> {
+pub(super) async fn full_mesh(count: usize) -> Vec<Node> {
     let mut nodes = Vec::new();
     for _ in 0..count {
         nodes.push(Node::in_lane(config(), GATE, count).await);

@@ -1,13 +1,12 @@
 use std::collections::BTreeSet;
 
 use ed25519_dalek::SigningKey;
-use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use hearth_protocol::{
     id::{QueueId, SlotId},
     limits::FRAME_SMALL,
-    mailbox::{self, Action, Answer, Frame, Greeting, MAILBOX_PROTOCOL, QueueKind, Refusal, queue_id, relay_key},
+    mailbox::{Action, Answer, QueueKind, Refusal, queue_id, relay_key},
 };
-use libp2p::{Multiaddr, Stream, StreamProtocol, SwarmBuilder, noise, swarm::SwarmEvent, tcp, yamux};
+use tokio::net::TcpListener;
 
 use super::*;
 use crate::{
@@ -15,7 +14,6 @@ use crate::{
     net::{
         commons::{Commons, CommonsConfig, CommonsEvent, CommonsHandle, CommonsLimits, Identity},
         dht::tests::record,
-        framing::Framed,
     },
     relay::{
         MailboxService, Metrics,
@@ -25,37 +23,37 @@ use crate::{
 
 const GROUP: GroupId = GroupId([1; 32]);
 
-fn seed(n: u8) -> Zeroizing<[u8; 32]> {
+pub(super) fn seed(n: u8) -> Zeroizing<[u8; 32]> {
     Zeroizing::new([n; 32])
 }
 
-fn public(n: u8) -> [u8; 32] {
+pub(super) fn public(n: u8) -> [u8; 32] {
     SigningKey::from_bytes(&[n; 32]).verifying_key().to_bytes()
 }
 
 /// The queue with write key `n` and read key `n + 1`.
-fn queue(n: u8) -> QueueId {
+pub(super) fn queue(n: u8) -> QueueId {
     queue_id(&public(n), &public(n + 1), QueueKind::Daily)
 }
 
-fn create(n: u8) -> Action {
+pub(super) fn create(n: u8) -> Action {
     Action::Create { write_pk: public(n), read_pk: public(n + 1), kind: QueueKind::Daily, pow: 0 }
 }
 
-fn put(n: u8, byte: u8) -> Action {
+pub(super) fn put(n: u8, byte: u8) -> Action {
     Action::Put { queue: queue(n), blob: vec![byte; FRAME_SMALL] }
 }
 
 /// A relay as volunteers run it, but with its mailbox in memory.
-struct Relay {
+pub(super) struct Relay {
     identity: Identity,
     mailbox: MailboxService,
     handle: CommonsHandle,
-    address: String,
+    pub(super) address: String,
 }
 
 impl Relay {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let identity = Identity::random().unwrap();
         let quotas = Quotas { pow_bits: 8, ..Quotas::default() };
         let store = Mailbox::new(MemoryStore::default(), identity.relay_key(), Policy::Open, quotas).unwrap();
@@ -79,18 +77,18 @@ impl Relay {
         (handle, address)
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{}/p2p/{}", self.address, self.identity.peer_id())
     }
 }
 
 impl Node {
-    fn relays(&self, addresses: &[&str]) {
+    pub(super) fn relays(&self, addresses: &[&str]) {
         let addresses = addresses.iter().map(ToString::to_string).collect();
         self.send(LaneCommand::Relays { group: GROUP, addresses });
     }
 
-    async fn relay_up(&mut self, name: &str) -> [u8; 32] {
+    pub(super) async fn relay_up(&mut self, name: &str) -> [u8; 32] {
         self.wait(|event| match event {
             LaneEvent::RelayUp { address, relay_key, .. } if address == name => Some(*relay_key),
             _ => None,
@@ -98,16 +96,16 @@ impl Node {
         .await
     }
 
-    async fn relay_down(&mut self, name: &str) {
+    pub(super) async fn relay_down(&mut self, name: &str) {
         self.wait(|e| matches!(e, LaneEvent::RelayDown { address, .. } if address == name).then_some(())).await;
     }
 
-    fn ask(&self, address: &str, ticket: u64, action: Action, signer: Option<u8>) {
+    pub(super) fn ask(&self, address: &str, ticket: u64, action: Action, signer: Option<u8>) {
         let (address, ticket, signer) = (address.to_owned(), Ticket(ticket), signer.map(seed));
         self.send(LaneCommand::Relay { group: GROUP, address, ticket, action, signer });
     }
 
-    async fn answer(&mut self, asked: u64) -> Result<Answer, RelayFailure> {
+    pub(super) async fn answer(&mut self, asked: u64) -> Result<Answer, RelayFailure> {
         self.wait(|event| match event {
             LaneEvent::RelayAnswer { ticket, answer, .. } if ticket.0 == asked => Some(answer.clone()),
             _ => None,
@@ -115,7 +113,7 @@ impl Node {
         .await
     }
 
-    async fn push(&mut self) -> (String, QueueId, u64) {
+    pub(super) async fn push(&mut self) -> (String, QueueId, u64) {
         self.wait(|event| match event {
             LaneEvent::RelayPush { address, queue, blob, .. } => Some((address.clone(), *queue, blob.seq)),
             _ => None,
@@ -199,7 +197,21 @@ async fn a_relay_that_comes_back_is_found_within_ten_seconds() {
     node.relay_down(&name).await;
     node.ask(&name, 2, put(10, 1), Some(10));
     assert_eq!(node.answer(2).await, Err(RelayFailure::Unreachable));
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // Meanwhile somebody else has its port: the attempt at once and the one after a wait find no relay.
+    let port = address.rsplit('/').next().unwrap();
+    let bound = async {
+        loop {
+            match TcpListener::bind(format!("127.0.0.1:{port}")).await {
+                Ok(listener) => break listener,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let nobody = timeout(PATIENCE, bound).await.expect("the port is never free");
+    for _ in 0..2 {
+        drop(timeout(PATIENCE, nobody.accept()).await.expect("not tried again").unwrap());
+    }
+    drop(nobody);
     let (_handle, again) = Relay::listen(&identity, &mailbox, &address).await;
     assert_eq!(again, address);
     let up = timeout(Duration::from_secs(10), node.relay_up(&name)).await;
@@ -230,136 +242,32 @@ async fn a_relay_that_is_no_longer_named_goes_down_and_answers_nothing() {
     }
 }
 
-/// A swarm that speaks the mailbox protocol as `part` does. The address names its PeerId.
-async fn fake<F, W>(part: F) -> String
-where
-    F: Fn(Stream, [u8; 32]) -> W + Send + 'static,
-    W: Future<Output = ()> + Send + 'static,
-{
-    let mut swarm = SwarmBuilder::with_new_identity()
-        .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-        .unwrap()
-        .with_behaviour(|_| libp2p_stream::Behaviour::new())
-        .unwrap()
-        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(60)))
-        .build();
-    let peer = *swarm.local_peer_id();
-    let mut control = swarm.behaviour().new_control();
-    let mut streams = control.accept(StreamProtocol::new(MAILBOX_PROTOCOL)).unwrap();
-    swarm.listen_on("/ip4/127.0.0.1/tcp/0".parse::<Multiaddr>().unwrap()).unwrap();
-    let address = loop {
-        if let SwarmEvent::NewListenAddr { address, .. } = swarm.select_next_some().await {
-            break address;
-        }
-    };
-    tokio::spawn(async move { while swarm.next().await.is_some() {} });
-    tokio::spawn(async move {
-        while let Some((_, stream)) = streams.next().await {
-            tokio::spawn(part(stream, relay_key(&peer.to_string())));
-        }
-    });
-    format!("{address}/p2p/{peer}")
-}
-
-fn greeting(relay_key: [u8; 32]) -> Greeting {
-    Greeting { relay_key, nonce: [0; 32], pow_bits: 0 }
-}
-
-/// An answer's bytes for the request of this id.
-type Part = fn(u64) -> Vec<u8>;
-
-/// Greets well and answers the first request with `answer`, given its id; then stays silent.
-async fn greet_and_answer(stream: Stream, key: [u8; 32], answer: Part) {
-    let mut framed = Framed::new(stream);
-    framed.send(&greeting(key)).await.unwrap();
-    let Ok(request) = framed.recv::<mailbox::Request>(1 << 20).await else { return };
-    let _ = framed.write.write(&answer(request.id)).await;
-    std::future::pending::<()>().await;
-}
-
-fn reply(id: u64, answer: Answer) -> Vec<u8> {
-    hearth_protocol::cbor::to_vec(&Frame::Reply { id, answer })
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn relays_that_greet_and_then_misbehave() {
-    let parts: [(&str, Part); 4] = [
-        ("garbage", |_| vec![0xff; 64]),
-        ("an answer to nothing", |id| reply(id + 1, Answer::Stored { seq: 1 })),
-        ("an answer of another kind", |id| reply(id, Answer::Created)),
-        ("the wrong value", |_| hearth_protocol::cbor::to_vec(&greeting([0; 32]))),
-    ];
-    let mut node = Node::new(config());
-    for (ticket, (what, part)) in (1..).zip(parts) {
-        let name = fake(move |stream, key| greet_and_answer(stream, key, part)).await;
-        node.relays(&[&name]);
-        node.relay_up(&name).await;
-        node.ask(&name, ticket, put(10, 1), Some(10));
-        assert_eq!(node.answer(ticket).await, Err(RelayFailure::Misbehaved), "{what}");
-        node.relay_down(&name).await;
-    }
-    // The network itself is unharmed.
-    let relay = Relay::start().await;
-    node.relays(&[&relay.name()]);
-    node.relay_up(&relay.name()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_relay_that_does_not_answer_is_closed_and_tried_again() {
-    let silent = |stream, key| async move {
-        let mut framed = Framed::new(stream);
-        framed.send(&greeting(key)).await.unwrap();
-        std::future::pending::<()>().await;
-    };
-    let name = fake(silent).await;
-    let mut node = Node::new(NetConfig { answer_within: Duration::from_millis(500), ..config() });
-    node.relays(&[&name]);
-    node.relay_up(&name).await;
-    node.ask(&name, 1, put(10, 1), Some(10));
-    node.ask(&name, 2, put(10, 2), Some(10));
-    assert_eq!(node.answer(1).await, Err(RelayFailure::Misbehaved));
-    assert_eq!(node.answer(2).await, Err(RelayFailure::Misbehaved));
-    node.relay_down(&name).await;
-    node.relay_up(&name).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn relays_that_greet_wrongly_never_come_up() {
-    let oversized = |mut stream: Stream, _| async move {
-        let _ = stream.write_all(&u32::MAX.to_be_bytes()).await;
-        let _ = stream.flush().await;
-        let _ = stream.read(&mut [0; 1]).await;
-    };
-    let impostor = |stream, _| async move {
-        let mut framed = Framed::new(stream);
-        framed.send(&greeting([9; 32])).await.unwrap();
-        std::future::pending::<()>().await;
-    };
-    let trap = |stream, key| async move {
-        let mut framed = Framed::new(stream);
-        framed.send(&Greeting { pow_bits: 255, ..greeting(key) }).await.unwrap();
-        std::future::pending::<()>().await;
-    };
-    let mute = |stream: Stream, _| async move {
-        let _stream = stream;
-        std::future::pending::<()>().await;
-    };
-    let names = [fake(oversized).await, fake(impostor).await, fake(trap).await, fake(mute).await];
-    let mut node = Node::new(NetConfig { answer_within: Duration::from_millis(300), ..config() });
-    let named: Vec<&str> = names.iter().map(String::as_str).collect();
-    node.relays(&named);
-    assert!(!node.sees(Duration::from_secs(2), |event| matches!(event, LaneEvent::RelayUp { .. })).await);
-    for (ticket, name) in (1..).zip(named) {
-        node.ask(name, ticket, put(10, 1), Some(10));
-        assert_eq!(node.answer(ticket).await, Err(RelayFailure::Unreachable));
-    }
-}
-
 impl Node {
-    async fn commons(&mut self) -> String {
+    pub(super) async fn commons(&mut self) -> String {
         self.wait(|event| match event {
             LaneEvent::CommonsListening { addresses } => addresses.first().cloned(),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for peers of the DHT.
+    pub(super) async fn peers(&mut self) {
+        let some = |e: &LaneEvent| matches!(e, LaneEvent::CommonsPeers { addresses } if !addresses.is_empty());
+        self.wait(|event| some(event).then_some(())).await;
+    }
+
+    /// Looks a record up until there is one.
+    pub(super) async fn found(&mut self, wanted: [u8; 32]) -> Vec<u8> {
+        let is_it = |event: &LaneEvent| matches!(event, LaneEvent::DhtFound { key, .. } if *key == wanted);
+        for _ in 0..100 {
+            self.send(LaneCommand::DhtGet { key: wanted });
+            if self.sees(Duration::from_millis(200), is_it).await {
+                break;
+            }
+        }
+        self.wait(|event| match event {
+            LaneEvent::DhtFound { key, value } if *key == wanted => Some(value.clone()),
             _ => None,
         })
         .await
@@ -394,16 +302,8 @@ async fn records_travel_between_members() {
     let (mut a, mut b) = (Node::new(config()), Node::new(config()));
     let address = a.commons().await;
     b.send(LaneCommand::DhtBootstrap { addresses: vec![address] });
-    b.wait(|event| matches!(event, LaneEvent::CommonsPeers { addresses } if !addresses.is_empty()).then_some(())).await;
+    b.peers().await;
     let (key, value) = record(1, 0, b"sealed");
     a.send(LaneCommand::DhtPut { key, value: value.clone() });
-    let found =
-        |event: &LaneEvent| matches!(event, LaneEvent::DhtFound { key: of, value: v } if (*of, v) == (key, &value));
-    for _ in 0..50 {
-        b.send(LaneCommand::DhtGet { key });
-        if b.sees(Duration::from_millis(200), found).await {
-            return;
-        }
-    }
-    panic!("not found");
+    assert_eq!(b.found(key).await, value);
 }
