@@ -133,6 +133,12 @@ impl Desk {
         queues.filter(|q| q.step == Step::Absent).for_each(|q| q.step = Step::Idle);
     }
 
+    /// Every queue is read again from its cursor, whatever a push may have missed.
+    pub(crate) fn read_again(&mut self) {
+        let queues = self.sessions.values_mut().flat_map(|s| s.queues.values_mut());
+        queues.filter(|q| matches!(q.step, Step::Absent | Step::Live)).for_each(|q| q.step = Step::Idle);
+    }
+
     pub(crate) fn queue(&mut self, address: &str, queue: &QueueId) -> Option<&mut Queue> {
         self.sessions.get_mut(address)?.queues.get_mut(queue)
     }

@@ -445,8 +445,9 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    /// Looks with every linked member now.
+    /// Looks at every mailbox and with every linked member now.
     pub(crate) fn sync_now(&mut self, ctx: &mut Ctx<'_, M>) {
+        self.desk.read_again();
         for link in self.links.links.iter().filter(|(_, l)| l.member.is_some()).map(|(id, _)| *id).collect::<Vec<_>>() {
             self.begin_sync(link, SyncSet::Control, ctx);
         }
