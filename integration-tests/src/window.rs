@@ -210,14 +210,26 @@ impl Window {
     /// # Errors
     /// When it does not come, or has no place.
     pub fn click(&mut self, name: &str) -> Result<()> {
-        self.until(name, |w| Ok(w.find(name)?.is_some()))?;
-        let (to, path) = self.find(name)?.context("it went away")?.at;
+        // What just appeared may still be moving to its place.
+        let mut last = None;
+        self.until(name, |w| {
+            let place = w.place(name)?;
+            let rests = place.is_some() && place == last;
+            last = place;
+            Ok(rests)
+        })?;
+        let [left, top, width, height] = last.context("it went away")?;
+        let (x, y) = ((left + width / 2).to_string(), (top + height / 2).to_string());
+        self.xdotool(&["mousemove", "--sync", &x, &y, "click", "1"])
+    }
+
+    /// Left, top, width and height of the thing of this name, in the screen's pixels.
+    fn place(&mut self, name: &str) -> Result<Option<[i32; 4]>> {
+        let Some(Thing { at: (to, path), .. }) = self.find(name)? else { return Ok(None) };
         let call = Call { to: &to, path: &path, interface: "org.a11y.atspi.Component", member: "GetExtents" };
         // 0: in the screen's pixels.
         let mut place = self.bus()?.call(call, &[Arg::Unsigned(0)])?;
-        let [left, top, width, height] = [place.signed()?, place.signed()?, place.signed()?, place.signed()?];
-        let (x, y) = ((left + width / 2).to_string(), (top + height / 2).to_string());
-        self.xdotool(&["mousemove", "--sync", &x, &y, "click", "1"])
+        Ok(Some([place.signed()?, place.signed()?, place.signed()?, place.signed()?]))
     }
 
     /// The thing of exactly this name.
