@@ -35,7 +35,8 @@ figures-window: ## measure the window on this computer: first words, rest, memor
 
 screenshots: ## draw the pictures of docs/screenshots anew
 	@scripts/system.sh test
-	HEARTH_SCREENSHOTS="$(CURDIR)/docs/screenshots" $(CARGO) test --release --locked -p hearth -- --include-ignored screenshots
+	$(CARGO) build --release --locked --workspace --examples
+	@scripts/screenshots.sh
 
 soak: ## the long runs: many more kills and seeds than CI; SEEDS=from..to resumes the simulator's
 	@scripts/system.sh test

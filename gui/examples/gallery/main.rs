@@ -19,7 +19,7 @@ use hearth::{
     Options, Window,
     state::{Dialog, InviteDraft, Page},
 };
-use hearth_node::app::{self, Secret, Wake};
+use hearth_node::app::{self, Look, Secret, Wake};
 use hearth_protocol::id::GroupId;
 
 const SCREENS: [&str; 12] = [
@@ -56,6 +56,7 @@ fn main() {
     let (app, events, backend) = app::channel(wake);
     let mut fake = Fake::new(backend);
     fake.now = sample::NOW;
+    fake.settings.0 = Some(if dark { Look::Dark } else { Look::Light });
     match screen.as_str() {
         "onboarding" => {}
         "unlock" => fake.passphrase = Some("x".into()),
