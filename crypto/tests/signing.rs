@@ -104,7 +104,7 @@ fn weaker_rules_are_found_out() {
 
 /// Larger trees and groups; `make model`.
 #[test]
-#[ignore = "minutes"]
+#[ignore = "takes minutes: make model"]
 fn deep() {
     let deep = Bounds::default();
     explore(&World::fork(5, 0, 4), deep);

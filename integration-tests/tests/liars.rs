@@ -237,20 +237,13 @@ fn a_queue_whose_first_blobs_have_outlived_their_time_is_read_to_its_end() {
         answer(action)
     };
     member.live(MINUTE_MS, &noted);
-    let gets: Vec<u64> = asked
-        .take()
-        .iter()
-        .filter_map(|a| if let Action::Get { after, .. } = a { Some(*after) } else { None })
-        .collect();
+    let begun = |of: fn(&Action) -> Option<u64>| asked.take().iter().filter_map(of).collect::<Vec<u64>>();
+    let gets = begun(|a| if let Action::Get { after, .. } = a { Some(*after) } else { None });
     assert!(!gets.is_empty() && gets.iter().all(|after| *after == 128), "{gets:?}");
     // What was read is not read again.
     member.again();
     member.live(MINUTE_MS, &noted);
-    let afters: Vec<u64> = asked
-        .take()
-        .iter()
-        .filter_map(|a| if let Action::Subscribe { after, .. } = a { Some(*after) } else { None })
-        .collect();
+    let afters = begun(|a| if let Action::Subscribe { after, .. } = a { Some(*after) } else { None });
     assert!(!afters.is_empty() && afters.iter().all(|after| *after == 130), "{afters:?}");
 }
 

@@ -48,7 +48,7 @@ impl Ahead {
                 }
             }
         } else {
-            let (typed, rest): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(is_typed);
+            let (typed, rest): (Vec<_>, Vec<_>) = self.waiting.drain(..).partition(needs_field);
             events.extend(rest);
             self.waiting.extend(typed);
         }
@@ -72,6 +72,11 @@ fn moves_focus(event: &Event) -> bool {
 
 fn is_typed(event: &Event) -> bool {
     matches!(event, Event::Text(_) | Event::Key { .. } | Event::Paste(_) | Event::Ime(_))
+}
+
+/// A shortcut needs no field: hiding the window least of all.
+fn needs_field(event: &Event) -> bool {
+    is_typed(event) && !matches!(event, Event::Key { modifiers, .. } if modifiers.command)
 }
 
 #[cfg(test)]
@@ -131,9 +136,13 @@ mod tests {
     #[test]
     fn letters_wait_for_a_field_and_everything_else_does_not() {
         let mut ahead = Ahead::default();
-        let mut events = vec![text("a"), Event::PointerGone];
+        let mut hide = key(Key::H);
+        if let Event::Key { modifiers, .. } = &mut hide {
+            *modifiers = Modifiers::COMMAND | Modifiers::SHIFT;
+        }
+        let mut events = vec![text("a"), Event::PointerGone, hide.clone()];
         assert!(ahead.take(false, 5.0, &mut events));
-        assert_eq!(events, [Event::PointerGone]);
+        assert_eq!(events, [Event::PointerGone, hide]);
         ahead.taken();
         let mut events = vec![text("b")];
         assert!(!ahead.take(true, 5.1, &mut events));
