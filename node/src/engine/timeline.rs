@@ -1,7 +1,8 @@
 //! What people said in one group: every signed envelope, in the one causal order that all members display.
 //!
 //! Order of an envelope: (greatest minute of itself and its ancestors, causal depth, message id). A child sorts
-//! after its parents, and after its device's envelope before, whatever its clock says, and the same set of envelopes gives the same order everywhere.
+//! after its parents, and after its device's envelope before, whatever its clock says, and the same set of envelopes
+//! gives the same order everywhere.
 //! Edits, retractions and reactions are envelopes too; a row is folded from its original and what replaces it,
 //! so the order of arrival changes nothing.
 
