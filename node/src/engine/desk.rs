@@ -75,8 +75,10 @@ pub(crate) enum Asked {
         part: usize,
         queue: QueueId,
     },
-    /// See `doors`.
+    /// See `door`.
     Slot(SlotId),
+    /// What stranded members find of this tip.
+    Watch(NodeId),
     /// See `rejoin`.
     RejoinWrapper,
     RejoinBody(Key),
@@ -113,11 +115,18 @@ impl Desk {
     /// Queues to ask for now: control queues first; daily ones once every control queue here is read.
     pub(crate) fn idle(&self, address: &str) -> Vec<Queue> {
         let Some(session) = self.sessions.get(address) else { return Vec::new() };
-        let waiting = |q: &&Queue| q.step == Step::Idle;
-        let control: Vec<_> = session.queues.values().filter(|q| q.day.is_none()).collect();
-        let read = control.iter().all(|q| matches!(q.step, Step::Live | Step::Absent));
+        let read = self.is_control_read(address);
+        let control = session.queues.values().filter(|q| q.day.is_none());
         let daily = session.queues.values().filter(|q| q.day.is_some() && read);
-        control.into_iter().chain(daily).filter(waiting).cloned().collect()
+        control.chain(daily).filter(|q| q.step == Step::Idle).cloned().collect()
+    }
+
+    /// Whether every control queue here has been read.
+    pub(crate) fn is_control_read(&self, address: &str) -> bool {
+        self.sessions.get(address).is_some_and(|s| {
+            let mut control = s.queues.values().filter(|q| q.day.is_none());
+            s.key.is_some() && control.all(|q| matches!(q.step, Step::Live | Step::Absent))
+        })
     }
 
     /// Whether everything at this relay has been read.

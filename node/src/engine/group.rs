@@ -212,6 +212,7 @@ impl<M: Mls> Group<M> {
     /// Reads the policy at the tip, and takes up sessions with the relays that it names.
     pub(crate) fn refresh(&mut self, ctx: &mut Ctx<'_, M>) {
         self.refresh_view(ctx);
+        self.check_standing(ctx);
         self.use_relays(ctx);
         self.enter_network(ctx);
         self.doors.touch(self.dag.tip, ctx.now);

@@ -6,8 +6,8 @@ use hearth_crypto::{
     hpke,
     mls::{Mls, MlsNode},
     policy::InviteStatus,
-    schedule::{DOOR_LABEL, SlotKeys},
-    seal::seal_body,
+    schedule::{DOOR_LABEL, Network, SlotKeys},
+    seal::{open_body, seal_body},
 };
 use hearth_protocol::{
     cbor,
@@ -103,6 +103,13 @@ impl Doors {
     }
 }
 
+/// Whether what stranded members find leads to the body with this key.
+fn leads_to(network: &Network, sealed: &[u8], key: &[u8; 32]) -> bool {
+    let opened = open_body(&network.rejoin_key(), REJOIN_SEAL, sealed).ok();
+    let wrapper = opened.and_then(|b| cbor::read::<DoorWrapper>(&b).ok());
+    matches!(wrapper, Some(DoorWrapper::Open { body_key, .. }) if body_key == *key)
+}
+
 impl<M: Mls> Group<M> {
     /// Writes doors that are not current. The tip's author does it at once, others later by rank, joiners of an open
     /// invite in their own attempt.
@@ -125,8 +132,9 @@ impl<M: Mls> Group<M> {
                 ctx.wake_at(pause);
                 continue;
             }
+            // Whoever has not read what others committed would write an old door over a current one.
             let mine = due <= ctx.now || address == OWN_MAILBOX;
-            if mine && self.desk.sessions.get(&address).is_some_and(|s| s.key.is_some()) {
+            if mine && self.desk.is_control_read(&address) {
                 self.write_door(&address, ctx);
             }
         }
@@ -270,14 +278,17 @@ impl<M: Mls> Group<M> {
         answer: Result<Answer, RelayFailure>,
         ctx: &mut Ctx<'_, M>,
     ) {
-        let relay = self.is_relay(address);
         let Some(at) = self.doors.at.get_mut(address) else { return };
         let Some(job) = at.jobs.get_mut(&slot) else { return };
         match answer {
-            Ok(Answer::Slot { version, write_pk, .. }) => {
+            Ok(Answer::Slot { version, write_pk, bodies }) => {
+                let (what, ours) = (job.what, write_pk == job.keys.write_pk);
                 at.versions.insert(slot, version);
-                if write_pk != job.keys.write_pk {
+                if !ours {
                     return self.rotate(address, slot, write_pk, ctx);
+                }
+                if bodies.first().is_some_and(|newest| self.says(what, newest)) {
+                    return self.stands(address, slot, what);
                 }
                 self.push_job(address, slot, ctx);
             }
@@ -294,21 +305,7 @@ impl<M: Mls> Group<M> {
                     return self.push_job(address, slot, ctx);
                 }
                 *at.versions.entry(slot).or_insert(0) += 1;
-                at.jobs.remove(&slot);
-                match what {
-                    What::Body(node) => at.node = Some(node),
-                    What::Rejoin(node) => at.rejoin = Some(node),
-                    What::Wrapper(invite, node, status) => {
-                        at.wrappers.insert(invite, (node, status));
-                    }
-                }
-                let stands = at.wrappers.iter().filter(|(_, (n, s))| Some(*n) == at.node && *s == InviteStatus::Open);
-                let stands: Vec<_> = stands.map(|(i, _)| *i).collect();
-                if relay {
-                    self.doors.held.extend(stands);
-                } else if address == OWN_MAILBOX {
-                    self.doors.at_home.extend(stands);
-                }
+                self.stands(address, slot, what);
             }
             Ok(Answer::Refused(Refused::Version | Refused::Signature | Refused::NotFound)) => {
                 at.versions.remove(&slot);
@@ -320,6 +317,71 @@ impl<M: Mls> Group<M> {
             }
             Ok(Answer::Refused(Refused::Busy)) => self.give_up(address, slot, BUSY_MS, ctx),
             Ok(_) | Err(_) => self.give_up(address, slot, MEND_MS, ctx),
+        }
+    }
+
+    /// Whether a body that lies there says it already: another member was first.
+    fn says(&mut self, what: What, newest: &[u8]) -> bool {
+        let (What::Body(node) | What::Rejoin(node)) = what else { return false };
+        let Some(body_key) = self.dag.secret_state(&node).and_then(|s| s.export(DOOR_LABEL, b"").ok()) else {
+            return false;
+        };
+        match what {
+            What::Rejoin(_) => self.network().is_some_and(|n| leads_to(n, newest, &body_key)),
+            _ => open_body(&body_key, DOOR_SEAL, newest).is_ok(),
+        }
+    }
+
+    /// A slot has what it should.
+    fn stands(&mut self, address: &str, slot: SlotId, what: What) {
+        let relay = self.is_relay(address);
+        let Some(at) = self.doors.at.get_mut(address) else { return };
+        at.jobs.remove(&slot);
+        match what {
+            What::Body(node) => at.node = Some(node),
+            What::Rejoin(node) => at.rejoin = Some(node),
+            What::Wrapper(invite, node, status) => {
+                at.wrappers.insert(invite, (node, status));
+            }
+        }
+        let stands = at.wrappers.iter().filter(|(_, (n, s))| Some(*n) == at.node && *s == InviteStatus::Open);
+        let stands: Vec<_> = stands.map(|(i, _)| *i).collect();
+        if relay {
+            self.doors.held.extend(stands);
+        } else if address == OWN_MAILBOX {
+            self.doors.at_home.extend(stands);
+        }
+    }
+
+    /// Looks whether doors that should be current are: a member who had not seen the tip may have written over them.
+    /// What stranded members find tells, and is small.
+    pub(super) fn watch_doors(&mut self, ctx: &mut Ctx<'_, M>) {
+        let (tip, Some(network)) = (self.dag.tip, self.network().cloned()) else { return };
+        let current = self.doors.at.iter().filter(|(_, at)| at.rejoin == Some(tip) && at.jobs.is_empty());
+        for address in current.map(|(address, _)| address.clone()).collect::<Vec<_>>() {
+            if let Some(key) = self.desk.sessions.get(&address).and_then(|s| s.key) {
+                let slot = network.rejoin_slot(&key).id;
+                self.ask(&address, Action::SlotGet { slot }, None, Asked::Watch(tip), ctx);
+            }
+        }
+    }
+
+    pub(super) fn watched(
+        &mut self,
+        address: &str,
+        tip: NodeId,
+        answer: Result<Answer, RelayFailure>,
+        ctx: &Ctx<'_, M>,
+    ) {
+        let newest = match answer {
+            Ok(Answer::Slot { bodies, .. }) => bodies.first().map(|b| b.to_vec()).unwrap_or_default(),
+            Ok(Answer::Refused(Refused::NotFound)) => Vec::new(),
+            Ok(_) | Err(_) => return,
+        };
+        let written = self.doors.at.get(address).is_some_and(|at| at.rejoin == Some(tip) && at.jobs.is_empty());
+        if written && tip == self.dag.tip && !self.stranded && !self.says(What::Rejoin(tip), &newest) {
+            self.doors.at.insert(address.to_owned(), AtMailbox::default());
+            self.doors.touch(tip, ctx.now);
         }
     }
 

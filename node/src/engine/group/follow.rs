@@ -81,7 +81,7 @@ impl<M: Mls> Group<M> {
     }
 
     /// Notices that one was removed, or that one's join lost and must be offered again.
-    fn check_standing(&mut self, ctx: &mut Ctx<'_, M>) {
+    pub(super) fn check_standing(&mut self, ctx: &mut Ctx<'_, M>) {
         let Some(tip) = self.dag.tip_entry() else { return };
         let device = self.keys.device();
         let present = tip.facts.leaves.iter().any(|l| l.device == device);

@@ -448,8 +448,9 @@ impl<M: Mls> Group<M> {
     /// Looks at every mailbox and with every linked member now.
     pub(crate) fn sync_now(&mut self, ctx: &mut Ctx<'_, M>) {
         self.desk.read_again();
+        self.watch_doors(ctx);
         for link in self.links.links.iter().filter(|(_, l)| l.member.is_some()).map(|(id, _)| *id).collect::<Vec<_>>() {
-            self.begin_sync(link, SyncSet::Control, ctx);
+            self.sync_with(link, ctx);
         }
         self.seek(ctx);
         self.find_members(ctx);

@@ -85,6 +85,7 @@ impl<M: Mls> Group<M> {
         if self.look_at <= ctx.now {
             self.look_at = ctx.now.plus_ms(LOOK_MS);
             self.desk.look_again();
+            self.watch_doors(ctx);
         }
         if !self.desk.sessions.is_empty() {
             ctx.wake_at(self.look_at);
@@ -177,6 +178,7 @@ impl<M: Mls> Group<M> {
             }
             Asked::Put { number, part, queue } => self.put_answer(&address, (number, part, queue), answer, ctx),
             Asked::Slot(slot) => self.slot_answer(&address, slot, answer, ctx),
+            Asked::Watch(tip) => self.watched(&address, tip, answer, ctx),
             Asked::RejoinWrapper => self.rejoin_wrapper(&address, answer, ctx),
             Asked::RejoinBody(key) => self.rejoin_body(&key, answer, ctx),
         }
