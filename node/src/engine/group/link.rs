@@ -68,6 +68,8 @@ pub(crate) struct Link {
     pub(crate) member: Option<(PersonaId, DeviceId)>,
     /// The reconciliation that this side began.
     ours: Option<Session>,
+    /// Another one was asked for meanwhile: it begins when this one is through.
+    again: bool,
     /// The one that the other side began.
     theirs: BTreeMap<SyncSet, Negentropy<'static, NegentropyStorageVector>>,
     last_sync: Timestamp,
@@ -369,8 +371,9 @@ impl<M: Mls> Group<M> {
             return ctx.send(LaneCommand::Hangup { lane, link });
         };
         let last_sync = ctx.now;
-        let (member, ours, theirs) = (None, None, BTreeMap::new());
-        self.links.links.insert(link, Link { network: lane.network, peer, outbound, member, ours, theirs, last_sync });
+        let (network, member, ours, again, theirs) = (lane.network, None, None, false, BTreeMap::new());
+        let at = Link { network, peer, outbound, member, ours, again, theirs, last_sync };
+        self.links.links.insert(link, at);
         self.tell(link, &SyncMessage::Hello(card), ctx);
     }
 
@@ -397,7 +400,7 @@ impl<M: Mls> Group<M> {
             Ok(SyncMessage::Hello(card)) if !greeted => self.hello(link, &card, ctx),
             Ok(SyncMessage::Reconcile { set, to_initiator, payload }) if greeted => {
                 if to_initiator {
-                    self.reconcile_ours(link, &payload, ctx)
+                    self.reconcile_ours(link, set, &payload, ctx)
                 } else {
                     self.reconcile_theirs(link, set, &payload, ctx)
                 }
@@ -441,7 +444,7 @@ impl<M: Mls> Group<M> {
         ctx.send(LaneCommand::Accept { lane, link });
         self.tell_network(ctx);
         if outbound {
-            self.begin_sync(link, SyncSet::Control, ctx);
+            self.sync_with(link, ctx);
         }
     }
 
@@ -466,10 +469,22 @@ impl<M: Mls> Group<M> {
             .collect();
         for (link, last) in links {
             if ctx.now.since(last) >= SYNC_EVERY_MS {
-                self.begin_sync(link, SyncSet::Control, ctx);
+                self.sync_with(link, ctx);
             }
             ctx.wake_at(last.max(ctx.now).plus_ms(SYNC_EVERY_MS));
         }
+    }
+
+    /// Reconciles both sets with a member, control first. One at a time: an answer to an earlier question would be
+    /// taken for one to this. A member who does not answer is asked anew at the next turn.
+    fn sync_with(&mut self, link: LinkId, ctx: &mut Ctx<'_, M>) {
+        let Some(at) = self.links.links.get_mut(&link) else { return };
+        if at.ours.is_some() && ctx.now.since(at.last_sync) < SYNC_EVERY_MS {
+            at.again = true;
+            return;
+        }
+        at.again = false;
+        self.begin_sync(link, SyncSet::Control, ctx);
     }
 
     fn begin_sync(&mut self, link: LinkId, set: SyncSet, ctx: &mut Ctx<'_, M>) {
@@ -511,11 +526,10 @@ impl<M: Mls> Group<M> {
         self.tell(link, &SyncMessage::Reconcile { set, to_initiator: true, payload }, ctx);
     }
 
-    fn reconcile_ours(&mut self, link: LinkId, payload: &[u8], ctx: &mut Ctx<'_, M>) {
+    fn reconcile_ours(&mut self, link: LinkId, set: SyncSet, payload: &[u8], ctx: &mut Ctx<'_, M>) {
         let Some(at) = self.links.links.get_mut(&link) else { return };
-        let Some(session) = at.ours.as_mut() else { return };
-        let Session { set, negentropy, have, need } = session;
-        let set = *set;
+        let Some(session) = at.ours.as_mut().filter(|s| s.set == set) else { return };
+        let Session { negentropy, have, need, .. } = session;
         match negentropy.reconcile_with_ids(payload, have, need) {
             Ok(Some(payload)) => self.tell(link, &SyncMessage::Reconcile { set, to_initiator: false, payload }, ctx),
             Ok(None) => {
@@ -527,12 +541,20 @@ impl<M: Mls> Group<M> {
                     self.tell(link, &SyncMessage::Want { set, ids }, ctx);
                 }
                 self.tell(link, &SyncMessage::Done { set }, ctx);
-                if set == SyncSet::Control {
+                match set {
                     // What was asked for arrives before the answer to this: links keep their order.
-                    self.begin_sync(link, SyncSet::Envelopes, ctx);
+                    SyncSet::Control => self.begin_sync(link, SyncSet::Envelopes, ctx),
+                    SyncSet::Envelopes if self.links.links.get(&link).is_some_and(|l| l.again) => {
+                        self.sync_with(link, ctx);
+                    }
+                    SyncSet::Envelopes => {}
                 }
             }
-            Err(_) => at.ours = None,
+            Err(_) => {
+                at.ours = None;
+                // What the other side compares with would be out of date the next time.
+                self.tell(link, &SyncMessage::Done { set }, ctx);
+            }
         }
     }
 
