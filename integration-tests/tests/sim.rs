@@ -97,7 +97,7 @@ fn all(seeds: Range<u64>, plan: fn(u64) -> Plan, run: impl Fn(&Plan) -> Result<R
 
 #[test]
 fn many_seeds_with_model_mls() {
-    all(seeds(0..400), Plan::new, with_model);
+    all(seeds(0..2_000), Plan::new, with_model);
 }
 
 #[test]

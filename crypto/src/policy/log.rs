@@ -284,6 +284,11 @@ impl PolicyLog {
         self.ordered().map(|e| (e.id, &e.op))
     }
 
+    /// Ops that wait for their causes.
+    pub fn waiting(&self) -> impl Iterator<Item = (OpId, &SignedOp)> {
+        self.pending.iter().map(|(id, op, _)| (*id, op))
+    }
+
     /// Causes that waiting ops name and nobody has brought yet: what to ask others for.
     #[must_use]
     pub fn missing(&self) -> BTreeSet<OpId> {

@@ -93,7 +93,7 @@ pub(crate) struct Dag<N> {
     pub(crate) base_info: Vec<u8>,
     pub(crate) nodes: BTreeMap<NodeId, Entry<N>>,
     frames: BTreeMap<FrameId, (CommitFrame, Option<NodeId>)>,
-    waiting: Vec<CommitFrame>,
+    waiting: Vec<(FrameId, CommitFrame)>,
     /// Number of ops and of nodes when what waits was last tried: before one of them grows, trying again is in vain.
     tried: (usize, usize),
     /// What a node's heads say never changes: worked out once, newest last.
@@ -309,7 +309,7 @@ impl<N: MlsNode> Dag<N> {
         }
         loop {
             let before = made.len();
-            for frame in std::mem::take(&mut self.waiting) {
+            for (_, frame) in std::mem::take(&mut self.waiting) {
                 if let Offered::Accepted(node) = self.offer(mls, log, frame) {
                     made.push(node);
                 }
@@ -326,12 +326,18 @@ impl<N: MlsNode> Dag<N> {
         !self.waiting.is_empty()
     }
 
+    /// Frames that wait.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (FrameId, &CommitFrame)> {
+        self.waiting.iter().map(|(id, frame)| (*id, frame))
+    }
+
     fn wait(&mut self, frame: CommitFrame) -> Offered {
-        if !self.waiting.contains(&frame) {
+        let id = frame.id();
+        if !self.waiting.iter().any(|(waiting, _)| *waiting == id) {
             if self.waiting.len() >= WAITING {
                 self.waiting.remove(0);
             }
-            self.waiting.push(frame);
+            self.waiting.push((id, frame));
         }
         Offered::Waiting
     }

@@ -1,12 +1,14 @@
 //! One group: everything this member knows of it, and what it does about what comes in.
 
 pub(crate) mod ask;
+mod carry;
 mod catalogue;
 mod commit;
 pub(crate) mod door;
 mod follow;
 mod link;
 mod mail;
+mod pending;
 mod post;
 mod rejoin;
 pub(crate) mod rows;
@@ -92,6 +94,9 @@ pub(crate) struct Group<M: Mls> {
     selected: (usize, usize),
     /// Number of nodes when held packets were last tried: each waits for one.
     held_at: usize,
+    /// Ops and frames that wait for what they rest on, and the keys of their rows.
+    waiting: pending::Waiting,
+    carry: carry::Carry,
     pub(crate) draft: String,
     saved: rows::Saved,
     gap_since: BTreeMap<PersonaId, (u64, Timestamp)>,
@@ -140,6 +145,8 @@ impl<M: Mls> Group<M> {
             rejoin_at: Timestamp(0),
             selected: (0, 0),
             held_at: 0,
+            waiting: pending::Waiting::default(),
+            carry: carry::Carry::default(),
             draft: String::new(),
             saved: rows::Saved::default(),
             gap_since: BTreeMap::new(),
@@ -242,70 +249,40 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    /// A packet from anywhere: gossip, relay or member. Copies and garbage change nothing.
-    pub(crate) fn receive(&mut self, bytes: &[u8], ctx: &mut Ctx<'_, M>) {
-        if self.inbox.is_new(bytes)
-            && let Ok(packet) = cbor::read::<Packet>(bytes)
-        {
-            self.take(packet, ctx);
-        }
+    /// A packet from anywhere: gossip, relay or member. Copies and garbage change nothing. Whether it was news that
+    /// others may want.
+    pub(crate) fn receive(&mut self, bytes: &[u8], ctx: &mut Ctx<'_, M>) -> bool {
+        self.inbox.is_new(bytes) && cbor::read::<Packet>(bytes).is_ok_and(|packet| self.take(packet, ctx))
     }
 
-    fn take(&mut self, packet: Packet, ctx: &mut Ctx<'_, M>) {
+    fn take(&mut self, packet: Packet, ctx: &mut Ctx<'_, M>) -> bool {
         match packet {
-            Packet::Part { object, index, count, bytes } => {
-                if let Some(whole) = self.inbox.part(object, index, count, bytes) {
-                    self.take(whole, ctx);
-                }
-            }
+            Packet::Part { object, index, count, bytes } => self.take_part((object, index, count), bytes, ctx),
             Packet::Control(control) => self.take_control(control, ctx),
             Packet::App { node, mls } => self.take_app(node, mls, ctx),
             Packet::Shared { node, sealed } => self.take_shared(node, sealed, ctx),
         }
     }
 
-    pub(crate) fn take_control(&mut self, control: Control, ctx: &mut Ctx<'_, M>) {
+    fn take_control(&mut self, control: Control, ctx: &mut Ctx<'_, M>) -> bool {
         match control {
             Control::Op(op) => {
-                let id = op.id();
-                if !self.log.contains(&id) && self.log.insert(op).is_ok() {
+                let news = !self.log.contains(&op.id()) && self.log.insert(op).is_ok();
+                if news {
                     self.save_ops(ctx);
                 }
+                news
             }
             Control::Commit(frame) => {
-                if let Offered::Accepted(node) = self.dag.offer(ctx.mls, &mut self.log, frame) {
+                let offered = self.dag.offer(ctx.mls, &mut self.log, frame);
+                if let Offered::Accepted(node) = offered {
                     self.save_ops(ctx);
                     self.save_node(&node, ctx);
                 }
+                matches!(offered, Offered::Accepted(_) | Offered::Waiting)
             }
             // Certificates, Nacks and admissions by Welcome are not on the wire yet: SPEC.md, "Not yet".
-            Control::Signature(_) | Control::Nack(_) | Control::Welcome(_) => {}
-        }
-    }
-
-    /// Keeps a packet whose node is not known yet, on disk too: its cursor has moved on.
-    fn hold(&mut self, packet: Packet, ctx: &mut Ctx<'_, M>) {
-        let bytes = cbor::to_vec(&packet);
-        let (key, dropped) = self.inbox.hold(packet);
-        ctx.write(self.id, Table::State, &rows::pending_key(&key), Some(bytes));
-        if let Some(old) = dropped {
-            ctx.write(self.id, Table::State, &rows::pending_key(&old), None);
-        }
-    }
-
-    /// Tries again what was held. Packets of nodes that are still unknown go back.
-    fn retry_held(&mut self, ctx: &mut Ctx<'_, M>) {
-        for (key, packet) in self.inbox.take() {
-            let known = match &packet {
-                Packet::App { node, .. } | Packet::Shared { node, .. } => self.dag.entry(node).is_some(),
-                Packet::Control(_) | Packet::Part { .. } => true,
-            };
-            if known {
-                ctx.write(self.id, Table::State, &rows::pending_key(&key), None);
-                self.take(packet, ctx);
-            } else {
-                self.inbox.hold(packet);
-            }
+            Control::Signature(_) | Control::Nack(_) | Control::Welcome(_) => false,
         }
     }
 
@@ -334,6 +311,7 @@ impl<M: Mls> Group<M> {
                 break;
             }
         }
+        self.save_waiting(ctx);
         self.mend_doors(ctx);
         self.work_desk(ctx);
     }

@@ -43,6 +43,18 @@ pub(crate) struct Item {
     pub(crate) since: Timestamp,
 }
 
+/// What is to become an item.
+pub(crate) struct Mail {
+    /// See [`Item::parts`].
+    pub(crate) parts: Vec<Vec<u8>>,
+    /// See [`Item::network`].
+    pub(crate) network: NodeId,
+    /// See [`Item::control`].
+    pub(crate) control: bool,
+    /// See [`Item::envelope`].
+    pub(crate) envelope: Option<EnvelopeId>,
+}
+
 /// Where an own message is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Delivered {
@@ -142,13 +154,15 @@ impl Outbox {
     }
 }
 
-/// Cuts a packet into packets that each fit one frame.
+/// A packet as packets that each fit one frame.
 pub(crate) fn parts_of(packet: &Packet) -> Vec<Vec<u8>> {
     let bytes = cbor::to_vec(packet);
-    if bytes.len() <= PACKET_MAX {
-        return vec![bytes];
-    }
-    let object = hash(&[&bytes]);
+    if bytes.len() <= PACKET_MAX { vec![bytes] } else { cut(&bytes) }
+}
+
+/// Parts of a packet that does not fit one frame.
+pub(crate) fn cut(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let object = hash(&[bytes]);
     let chunks: Vec<_> = bytes.chunks(PART_BYTES).collect();
     let count = u16::try_from(chunks.len()).unwrap_or(u16::MAX);
     let part =

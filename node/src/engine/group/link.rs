@@ -410,10 +410,14 @@ impl<M: Mls> Group<M> {
                 self.hand_over(link, set, &ids, ctx);
             }
             Ok(SyncMessage::Items { packets }) if greeted => {
-                for packet in packets {
-                    // A member sends what was asked for, so a copy seen before may be wanted now.
-                    if let Ok(packet) = cbor::read::<Packet>(&packet) {
-                        self.take(packet, ctx);
+                let network = at.network;
+                // A member sends what was asked for, so a copy seen before may be wanted now.
+                for packet in packets.iter().filter_map(|p| cbor::read::<Packet>(p).ok()) {
+                    let control = if let Packet::Control(control) = &packet { Some(control.clone()) } else { None };
+                    if self.take(packet, ctx)
+                        && let Some(control) = control
+                    {
+                        self.carry_control(&control, network, ctx);
                     }
                 }
             }

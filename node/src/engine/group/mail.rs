@@ -22,7 +22,7 @@ use crate::{
         ctx::Ctx,
         desk::{Asked, PUTS_UNDER_WAY, Queue, SKEW_DAYS, Step},
         lane::{LaneCommand, LaneKey, RelayFailure, Ticket},
-        outbox::{Item, parts_of},
+        outbox::{Item, Mail, parts_of},
     },
     store::Table,
 };
@@ -39,6 +39,7 @@ impl<M: Mls> Group<M> {
         session.full = false;
         self.want_queues(address, ctx);
         self.doors.relay_up(address, ctx.now);
+        self.carry_later(ctx);
         self.seek(ctx);
         self.tell_network(ctx);
     }
@@ -94,6 +95,7 @@ impl<M: Mls> Group<M> {
 
     /// Asks what can be asked, and offers what waits.
     pub(super) fn work_desk(&mut self, ctx: &mut Ctx<'_, M>) {
+        self.hand_in(ctx);
         for address in self.desk.sessions.keys().cloned().collect::<Vec<_>>() {
             let Some(session) = self.desk.sessions.get(&address).filter(|s| s.key.is_some()) else { continue };
             if session.pause > ctx.now {
@@ -250,6 +252,9 @@ impl<M: Mls> Group<M> {
             }
             if let Ok(packet) = open_frame(&keys.seal, &blob.bytes) {
                 self.receive(&packet, ctx);
+                if self.is_relay(address) {
+                    self.is_at_relay(&packet, ctx);
+                }
             }
         }
         if end != cursor {
@@ -344,6 +349,12 @@ impl<M: Mls> Group<M> {
             self.inbox.is_new(part);
             self.gossip_out(&network, part, ctx);
         }
+        self.post(Mail { parts, network, control, envelope }, ctx);
+    }
+
+    /// Puts a packet into the outbox.
+    pub(super) fn post(&mut self, mail: Mail, ctx: &mut Ctx<'_, M>) {
+        let Mail { parts, network, control, envelope } = mail;
         // Without any relay members carry packets themselves; only a newcomer's commit is left at its host's mailbox.
         if self.relays().is_empty() && (self.guests.is_empty() || !control) {
             return;
@@ -381,8 +392,10 @@ impl<M: Mls> Group<M> {
             [today, today.saturating_sub(1), today + 1].iter().find_map(|d| open_frame(&n.wire(Day(*d)), frame).ok())
         });
         ctx.send(LaneCommand::Verdict { lane, message, accept: opened.is_some() });
-        if let Some(packet) = opened {
-            self.receive(&packet, ctx);
+        if let Some(packet) = opened
+            && self.receive(&packet, ctx)
+        {
+            self.carry(packet, lane.network, ctx);
         }
     }
 }

@@ -156,18 +156,26 @@ impl<M: Mls> Group<M> {
         self.view.members.keys().filter(|p| **p != me).copied().collect()
     }
 
-    pub(super) fn take_app(&mut self, node: NodeId, mls: Vec<u8>, ctx: &mut Ctx<'_, M>) {
+    /// Whether it holds, or may hold, something that others want: an acknowledgement is not worth that.
+    pub(super) fn take_app(&mut self, node: NodeId, mls: Vec<u8>, ctx: &mut Ctx<'_, M>) -> bool {
         if self.dag.entry(&node).is_none() {
-            return self.hold(Packet::App { node, mls }, ctx);
+            self.hold(Packet::App { node, mls }, ctx);
+            return true;
         }
-        let Some(state) = self.dag.secret_state(&node) else { return };
-        let Ok(opened) = state.decrypt(&mls) else { return };
+        let Some(state) = self.dag.secret_state(&node) else { return false };
+        let Ok(opened) = state.decrypt(&mls) else { return false };
         self.save_changes(&node, ctx);
-        let Ok(message) = cbor::read::<AppMessage>(&opened.plaintext) else { return };
+        let Ok(message) = cbor::read::<AppMessage>(&opened.plaintext) else { return false };
         self.heard_of(opened.sender.persona);
         match message {
-            AppMessage::Envelope(signed) => self.take_envelope(signed, &opened.sender, ctx),
-            AppMessage::Ack(ids) => self.take_ack(&ids, opened.sender.persona, ctx),
+            AppMessage::Envelope(signed) => {
+                self.take_envelope(signed, &opened.sender, ctx);
+                true
+            }
+            AppMessage::Ack(ids) => {
+                self.take_ack(&ids, opened.sender.persona, ctx);
+                false
+            }
         }
     }
 
@@ -190,14 +198,15 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    /// Envelopes that another member hands on.
-    pub(super) fn take_shared(&mut self, node: NodeId, sealed: Vec<u8>, ctx: &mut Ctx<'_, M>) {
+    /// Envelopes that another member hands on to this one alone.
+    pub(super) fn take_shared(&mut self, node: NodeId, sealed: Vec<u8>, ctx: &mut Ctx<'_, M>) -> bool {
         if self.dag.entry(&node).is_none() {
-            return self.hold(Packet::Shared { node, sealed }, ctx);
+            self.hold(Packet::Shared { node, sealed }, ctx);
+            return false;
         }
         let key = self.dag.secret_state(&node).and_then(|s| s.export(SHARE_LABEL, b"").ok());
         let opened = key.and_then(|k| open_body(&k, SHARED_SEAL, &sealed).ok());
-        let Some(shared) = opened.and_then(|b| cbor::read::<SharedEnvelopes>(&b).ok()) else { return };
+        let Some(shared) = opened.and_then(|b| cbor::read::<SharedEnvelopes>(&b).ok()) else { return false };
         for signed in shared.envelopes {
             if let Ok(checked) = envelope::check(&self.id, signed)
                 && self.vouched(&checked.content.persona, &checked.content.device)
@@ -205,6 +214,7 @@ impl<M: Mls> Group<M> {
                 self.accept(checked, ctx);
             }
         }
+        false
     }
 
     /// Whether the persona's own word, in an op or a leaf, makes this device its own.

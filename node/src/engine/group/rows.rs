@@ -78,6 +78,7 @@ impl Saved {
 }
 
 const PENDING: u8 = b'p';
+const CARRIED: u8 = b'w';
 const CURSOR: u8 = b'c';
 const DELIVERED: u8 = b'd';
 const CARD: u8 = b'k';
@@ -90,6 +91,10 @@ fn frame_key(depth: u64, frame: &FrameId) -> Vec<u8> {
 
 pub(crate) fn pending_key(hash: &[u8; 32]) -> Vec<u8> {
     [&[PENDING], hash.as_slice()].concat()
+}
+
+pub(crate) fn carried_key(hash: &[u8; 32]) -> Vec<u8> {
+    [&[CARRIED], hash.as_slice()].concat()
 }
 
 pub(crate) fn cursor_key(relay: &[u8; 32], queue: &QueueId) -> Vec<u8> {
@@ -154,6 +159,12 @@ impl<M: Mls> Group<M> {
         }
         for (relay, queue) in self.desk.cursors.keys() {
             ctx.write(group, Table::State, &cursor_key(relay, queue), None);
+        }
+        for key in self.pending() {
+            ctx.write(group, Table::State, &pending_key(key), None);
+        }
+        for key in self.carry.keys() {
+            ctx.write(group, Table::State, &carried_key(key), None);
         }
         for device in self.carded() {
             ctx.write(group, Table::State, &card_key(device), None);
@@ -260,8 +271,9 @@ impl<M: Mls> Group<M> {
         let (kind, key) = key.split_first()?;
         match *kind {
             PENDING => {
-                self.inbox.hold(cbor::read::<Packet>(value).ok()?);
+                self.inbox.restore(cbor::read::<Packet>(value).ok()?);
             }
+            CARRIED => self.carry.restore(key.try_into().ok()?, minicbor::decode(value).ok()?),
             CURSOR => {
                 let (relay, queue) = key.split_first_chunk::<32>()?;
                 let cursor = u64::from_be_bytes(value.try_into().ok()?);

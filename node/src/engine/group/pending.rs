@@ -1,0 +1,88 @@
+//! What came in and cannot be used yet. It is on disk too: its cursor has moved on, and nobody may be left to hand it
+//! over again.
+
+use std::collections::BTreeMap;
+
+use hearth_crypto::mls::Mls;
+use hearth_protocol::{frame::Control, packet::Packet};
+
+use super::{Group, rows};
+use crate::{
+    engine::{ctx::Ctx, inbox::key_of},
+    store::Table,
+};
+
+/// Keys of the rows of waiting ops and frames, by their ids.
+pub(super) type Waiting = BTreeMap<[u8; 32], [u8; 32]>;
+
+impl<M: Mls> Group<M> {
+    /// Keeps a packet whose node is not known yet.
+    pub(super) fn hold(&mut self, packet: Packet, ctx: &mut Ctx<'_, M>) {
+        let (key, dropped) = self.inbox.hold(packet.clone());
+        self.save_pending(&key, Some(&packet), ctx);
+        if let Some(old) = dropped {
+            self.save_pending(&old, None, ctx);
+        }
+    }
+
+    /// Takes a part of a larger packet, and the packet once it is whole. Whether it was news.
+    pub(super) fn take_part(&mut self, part: ([u8; 32], u16, u16), bytes: Vec<u8>, ctx: &mut Ctx<'_, M>) -> bool {
+        let (object, index, count) = part;
+        let packet = Packet::Part { object, index, count, bytes: bytes.clone() };
+        let taken = self.inbox.part(object, index, count, bytes, key_of(&packet));
+        if let Some(key) = taken.kept {
+            self.save_pending(&key, Some(&packet), ctx);
+        }
+        for key in taken.gone {
+            self.save_pending(&key, None, ctx);
+        }
+        match taken.whole {
+            Some(whole) => self.take(whole, ctx),
+            None => taken.kept.is_some(),
+        }
+    }
+
+    /// Tries again what was held. Packets of nodes that are still unknown go back.
+    pub(super) fn retry_held(&mut self, ctx: &mut Ctx<'_, M>) {
+        for (key, packet) in self.inbox.take() {
+            let known = match &packet {
+                Packet::App { node, .. } | Packet::Shared { node, .. } => self.dag.entry(node).is_some(),
+                Packet::Control(_) | Packet::Part { .. } => true,
+            };
+            if known {
+                self.save_pending(&key, None, ctx);
+                self.take(packet, ctx);
+            } else {
+                self.inbox.hold(packet);
+            }
+        }
+    }
+
+    /// Writes the ops and frames that began to wait, and deletes those that no longer do.
+    pub(super) fn save_waiting(&mut self, ctx: &mut Ctx<'_, M>) {
+        let mut before = std::mem::take(&mut self.waiting);
+        let mut fresh = Vec::new();
+        let mut note = |id: [u8; 32], control: &dyn Fn() -> Control| {
+            let key = before.remove(&id).unwrap_or_else(|| {
+                let packet = Packet::Control(control());
+                let key = key_of(&packet);
+                fresh.push((key, packet));
+                key
+            });
+            self.waiting.insert(id, key);
+        };
+        self.dag.waiting().for_each(|(id, frame)| note(id.0, &|| Control::Commit(frame.clone())));
+        self.log.waiting().for_each(|(id, op)| note(id.0, &|| Control::Op(op.clone())));
+        fresh.iter().for_each(|(key, packet)| self.save_pending(key, Some(packet), ctx));
+        before.values().for_each(|key| self.save_pending(key, None, ctx));
+    }
+
+    fn save_pending(&self, key: &[u8; 32], packet: Option<&Packet>, ctx: &mut Ctx<'_, M>) {
+        ctx.write(self.id, Table::State, &rows::pending_key(key), packet.map(hearth_protocol::cbor::to_vec));
+    }
+
+    /// Keys of everything that is held or waits.
+    pub(super) fn pending(&self) -> impl Iterator<Item = &[u8; 32]> {
+        self.inbox.pending().chain(self.waiting.values())
+    }
+}
