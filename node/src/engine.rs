@@ -163,7 +163,7 @@ impl<M: Mls> Engine<M> {
         let ids: Vec<_> = self.groups.keys().copied().collect();
         for id in ids {
             self.with(&id, now, &mut fx, |group, ctx| {
-                if group.is_joined() {
+                if group.is_joined() || group.is_leaving() {
                     group.wake(ctx);
                 }
             });

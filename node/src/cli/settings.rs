@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{Failure, NodeArgs, RelayArgs};
-use crate::{builder::Mode, relay::RelayLimits};
+use crate::{builder::Mode, engine::commands::is_relay_address, relay::RelayLimits};
 
 /// Where a relay listens when nobody says otherwise.
 const RELAY_LISTEN: [&str; 2] = ["/ip4/0.0.0.0/tcp/4101", "/ip6/::/tcp/4101"];
@@ -130,7 +130,7 @@ impl RelaySettings {
     }
 }
 
-/// Host and port of an address that is reached by TCP: `/ip4/…/tcp/…`, `/ip6/…`, `/dns/…`, `/dns4/…`, `/dns6/…`.
+/// Host and port of an address that is reached by TCP: `/ip4/…/tcp/…`, `/ip6/…/tcp/…`. No names: nothing is looked up.
 #[must_use]
 pub fn tcp_target(address: &str) -> Option<(String, u16)> {
     let mut parts = address.strip_prefix('/')?.split('/');
@@ -138,7 +138,6 @@ pub fn tcp_target(address: &str) -> Option<(String, u16)> {
     let fits = match kind {
         "ip4" => host.parse::<Ipv4Addr>().is_ok(),
         "ip6" => host.parse::<std::net::Ipv6Addr>().is_ok(),
-        "dns" | "dns4" | "dns6" => !host.is_empty(),
         _ => false,
     };
     (fits && tcp == "tcp").then_some(())?;
@@ -180,7 +179,7 @@ fn check_listen(addresses: &[String]) -> Result<(), Failure> {
 
 fn check_peers(addresses: &[String], name: &str) -> Result<(), Failure> {
     for address in addresses {
-        if tcp_target(address).is_none() || !address.contains("/p2p/") {
+        if !is_relay_address(address) {
             return Err(Failure::usage(format!(
                 "{name}: '{address}' is not of the form /ip4/ADDRESS/tcp/PORT/p2p/IDENTITY, as the relay prints it"
             )));

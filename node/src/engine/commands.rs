@@ -1,6 +1,9 @@
 //! Commands of the user.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use hearth_crypto::{
     mls::{Binding, Mls, MlsNode, Suite},
@@ -279,17 +282,16 @@ pub(crate) fn check_relays(relays: &[String]) -> Result<(), Refusal> {
     }
 }
 
-/// Host, port, identity: whether somebody answers there is seen when it is tried.
-fn is_relay_address(address: &str) -> bool {
-    let port = |text: &str| text.parse::<u16>().is_ok_and(|port| port != 0);
+/// Host, port, identity: whether somebody answers there is seen when it is tried. No names: nothing is looked up.
+pub(crate) fn is_relay_address(address: &str) -> bool {
     let parts: Vec<&str> = address.split('/').collect();
-    match parts.as_slice() {
-        ["", "ip4" | "ip6" | "dns" | "dns4" | "dns6", host, "tcp", number, "p2p", identity]
-        | ["", "ip4" | "ip6" | "dns" | "dns4" | "dns6", host, "udp", number, "quic-v1", "p2p", identity] => {
-            !host.is_empty() && port(number) && !identity.is_empty()
-        }
+    let ["", kind, host, "tcp", port, "p2p", identity] = parts.as_slice() else { return false };
+    let host = match *kind {
+        "ip4" => host.parse::<Ipv4Addr>().is_ok(),
+        "ip6" => host.parse::<Ipv6Addr>().is_ok(),
         _ => false,
-    }
+    };
+    host && port.parse::<u16>().is_ok_and(|port| port != 0) && !identity.is_empty()
 }
 
 fn template_of(name: TemplateName) -> Template {

@@ -165,6 +165,11 @@ impl<M: Mls> Group<M> {
         self.standing == GroupState::Joined
     }
 
+    /// Whether it left, and no relay has heard of it yet.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.standing == GroupState::Left && self.outbox.items().next().is_some()
+    }
+
     /// The network that is written in: the tip's.
     pub(crate) fn network(&self) -> Option<&Network> {
         let id = self.dag.tip_entry()?.network;

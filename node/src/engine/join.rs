@@ -247,7 +247,7 @@ fn ended(state: &PolicyState, invite: &hearth_crypto::policy::Invite, now: Times
 }
 
 /// A closed invite in the façade's words.
-fn closed(reason: ClosedReason) -> Refusal {
+pub(crate) fn closed(reason: ClosedReason) -> Refusal {
     match reason {
         ClosedReason::Exhausted => Refusal::new(Kind::Exhausted, "every use of this link is taken: ask for a new one"),
         ClosedReason::Expired => Refusal::new(Kind::Expired, "this link has expired: ask for a new one"),

@@ -16,8 +16,8 @@ use super::{
 };
 use crate::app::{Answer, CommandId, Event, GroupState, Kind, Notice, Refusal, Secret};
 
-/// How long `invite.create` waits for a relay to hold the door.
-pub(super) const HELD_MS: u64 = 10_000;
+/// How long `invite.create` waits for a relay to hold the door: its answer comes within ten seconds.
+pub(super) const HELD_MS: u64 = 9_500;
 /// How long `group.join` waits in all, from its first step to a relay that holds the join.
 const STORED_MS: u64 = 43_000;
 
@@ -58,14 +58,8 @@ impl<M: Mls> Engine<M> {
         if joined {
             return Some(match purpose {
                 Purpose::Join { .. } => Err(Refusal::new(Kind::Conflict, "you are in this group already")),
-                Purpose::Inspect => self.group(&id).and_then(|g| g.inspect(link.expires)),
+                Purpose::Inspect => self.group(&id).and_then(|g| g.inspect(&link, now)),
             });
-        }
-        if let Purpose::Join { .. } = purpose
-            && self.groups.contains_key(&id)
-        {
-            // Left or removed before: this link makes a new persona, and the old one's rows go.
-            self.forget(&id, now, fx);
         }
         let attempt = Attempt::new(link, purpose, command, now);
         self.attempts.insert(id, attempt);
@@ -113,6 +107,10 @@ impl<M: Mls> Engine<M> {
         // Whoever let this member in may be the only way back into the DHT.
         self.remember(attempt.link.bootstrap.clone(), fx);
         group.guest_of(&attempt);
+        if self.groups.contains_key(&id) {
+            // Left or removed before: this link made a new persona, and the old one's rows go.
+            self.forget(&id, now, fx);
+        }
         self.groups.insert(id, group);
         self.with(&id, now, fx, |group, ctx| {
             group.save_all(ctx);

@@ -251,7 +251,11 @@ pub(super) fn unwrap(file: &[u8], passphrase: &str) -> Result<(RingKey, VaultPar
     };
     let params = VaultParams { memory_kib: number(0)?, passes: number(1)?, lanes: number(2)? }.check()?;
 
-    let kek = derive(passphrase, salt, params)?;
+    // No vault was ever wrapped under one that is empty or too long.
+    let kek = derive(passphrase, salt, params).map_err(|e| match e {
+        VaultError::Passphrase => VaultError::BadPassphrase,
+        other => other,
+    })?;
     let mut body = Zeroizing::new(body.to_vec());
     XChaCha20Poly1305::new(kek.as_slice().into())
         .decrypt_in_place_detached(XNonce::from_slice(nonce), head, &mut body, Tag::from_slice(tag))

@@ -12,16 +12,16 @@ use hearth_protocol::{
     limits,
     link::InviteLink,
     op::{JoinMode, LastSeen, OpBody, Role, Template},
-    time::Second,
+    time::{Second, Timestamp},
 };
 
 use super::Group;
 use crate::{
     app::{
-        Answer, GroupRow, GroupState, Join, Kind, MemberRow, MotionState, PolicyRow, Reaction, Refusal, RelayRow,
-        RoleName, Secret, TemplateName, Utc,
+        Answer, GroupRow, GroupState, Join, Kind, MemberRow, MotionState, Notice, PolicyRow, Reaction, Refusal,
+        RelayRow, RoleName, Secret, TemplateName, Utc,
     },
-    engine::{ctx::Ctx, timeline::reaction_word},
+    engine::{ctx::Ctx, join::closed, timeline::reaction_word},
 };
 
 type Result<T> = std::result::Result<T, Refusal>;
@@ -197,14 +197,17 @@ impl<M: Mls> Group<M> {
     }
 
     /// What a link to a group that one is in would show.
-    pub(crate) fn inspect(&self, expires: Second) -> Result<Answer> {
+    pub(crate) fn inspect(&self, link: &InviteLink, now: Timestamp) -> Result<Answer> {
+        if let Some(reason) = self.closed_reason(&link.invite, now) {
+            return Err(closed(reason));
+        }
         let settings = &self.view.settings;
         Ok(Answer::Inspected {
             group_name: settings.name.clone(),
             charter: settings.charter.clone(),
             join: if settings.join == JoinMode::Open { Join::Open } else { Join::Knock },
             history_days: settings.history_days,
-            expires_at: Utc(expires.start()),
+            expires_at: Utc(link.expires.start()),
             members_hint: self.view.members.len(),
         })
     }
@@ -213,6 +216,7 @@ impl<M: Mls> Group<M> {
         self.decide(OpBody::Leave, ctx)?;
         self.standing = GroupState::Left;
         self.save_group(ctx);
+        ctx.notice(Notice::GroupRemoved { group: self.id, state: self.standing });
         Ok(Answer::Done {})
     }
 
@@ -268,8 +272,9 @@ impl<M: Mls> Group<M> {
     pub(crate) fn set_role(&mut self, subject: PersonaId, role: RoleName, ctx: &mut Ctx<'_, M>) -> Result<Answer> {
         let role = Role::from(role);
         self.known_member(&subject)?;
+        let needed = self.needed(&subject, Motion::SetRole(role));
         let (_, standing) = self.decide(OpBody::SetRole { subject, role }, ctx)?;
-        Ok(motion(standing, self.view.motion_status(&subject, Motion::SetRole(role)).needed))
+        Ok(motion(standing, needed))
     }
 
     pub(crate) fn remove(
@@ -285,8 +290,16 @@ impl<M: Mls> Group<M> {
         }
         let ends = self.timeline.ends_of(&subject).into_iter().take(limits::LAST_SEEN_MAX);
         let last = ends.map(|(device, seq, id)| LastSeen { device, seq, hash: id.0 }).collect();
+        let needed = self.needed(&subject, Motion::Remove);
         let (_, standing) = self.decide(OpBody::Remove { subject, reason, last }, ctx)?;
-        Ok(motion(standing, self.view.motion_status(&subject, Motion::Remove).needed))
+        Ok(motion(standing, needed))
+    }
+
+    /// Signatures that a motion needs: one, unless it makes or unmakes a facilitator.
+    fn needed(&self, subject: &PersonaId, motion: Motion) -> usize {
+        let unmakes = self.view.role_of(subject) == Some(Role::Facilitator);
+        let decides = unmakes || motion == Motion::SetRole(Role::Facilitator);
+        if decides { self.view.motion_status(subject, motion).needed } else { 1 }
     }
 
     fn known_member(&self, persona: &PersonaId) -> Result<()> {

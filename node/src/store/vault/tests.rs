@@ -33,8 +33,8 @@ fn it_opens_with_its_passphrase_only() {
     for wrong in ["garten & brücken", "gärten & brücken ", "x"] {
         assert_eq!(verify(home.path(), wrong), Err(VaultError::BadPassphrase));
     }
-    assert_eq!(verify(home.path(), ""), Err(VaultError::Passphrase));
-    assert_eq!(verify(home.path(), &"x".repeat(PASSPHRASE_MAX + 1)), Err(VaultError::Passphrase));
+    assert_eq!(verify(home.path(), ""), Err(VaultError::BadPassphrase));
+    assert_eq!(verify(home.path(), &"x".repeat(PASSPHRASE_MAX + 1)), Err(VaultError::BadPassphrase));
     assert_eq!(std::fs::metadata(home.path().join("vault")).unwrap().len(), VAULT_LEN as u64);
 }
 
