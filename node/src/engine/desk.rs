@@ -8,7 +8,7 @@ use hearth_protocol::{
     time::{Day, Timestamp},
 };
 
-use super::lane::Ticket;
+use super::{lane::Ticket, outbox::Open};
 
 /// PUTs under way at one relay; more wait in the outbox.
 pub(crate) const PUTS_UNDER_WAY: usize = 128;
@@ -41,6 +41,8 @@ pub(crate) struct Queue {
     pub(crate) step: Step,
     /// Made in this session: a relay that denies it all the same is not asked in circles.
     pub(crate) made: bool,
+    /// It has no room for more.
+    pub(crate) full: bool,
     /// Last sequence number taken in.
     pub(crate) cursor: u64,
 }
@@ -75,6 +77,8 @@ pub(crate) enum Asked {
         part: usize,
         queue: QueueId,
     },
+    /// See `carry`: the packet's hash, and the queue.
+    Carried([u8; 32], QueueId),
     /// See `door`.
     Slot(SlotId),
     /// What stranded members find of this tip.
@@ -101,7 +105,8 @@ impl Desk {
         for (network, from) in networks {
             let mut add = |keys: QueueKeys, day: Option<Day>| {
                 let cursor = self.cursors.get(&(key, keys.id)).copied().unwrap_or(0);
-                let queue = Queue { network: network.id(), day, step: Step::Idle, made: false, cursor, keys };
+                let queue =
+                    Queue { network: network.id(), day, step: Step::Idle, made: false, full: false, cursor, keys };
                 session.queues.entry(queue.keys.id).or_insert(queue);
             };
             add(network.control_queue(&key), None);
@@ -136,10 +141,21 @@ impl Desk {
             .is_some_and(|s| s.key.is_some() && s.queues.values().all(|q| matches!(q.step, Step::Live | Step::Absent)))
     }
 
-    /// Queues that were not there are asked for again: somebody with another clock may have made them since.
+    /// Queues that were not there are asked for again: somebody with another clock may have made them since. Those that
+    /// were full are tried again.
     pub(crate) fn look_again(&mut self) {
-        let queues = self.sessions.values_mut().flat_map(|s| s.queues.values_mut());
-        queues.filter(|q| q.step == Step::Absent).for_each(|q| q.step = Step::Idle);
+        for queue in self.sessions.values_mut().flat_map(|s| s.queues.values_mut()) {
+            queue.full = false;
+            if queue.step == Step::Absent {
+                queue.step = Step::Idle;
+            }
+        }
+    }
+
+    /// Queues at a relay that take blobs now.
+    pub(crate) fn open(&self, address: &str) -> Open {
+        let queues = self.sessions.get(address).into_iter().flat_map(|s| s.queues.values());
+        queues.filter(|q| q.step == Step::Live && !q.full).map(|q| (q.network, q.day)).collect()
     }
 
     /// Every queue is read again from its cursor, whatever a push may have missed.

@@ -96,6 +96,8 @@ pub(crate) struct Group<M: Mls> {
     held_at: usize,
     /// Ops and frames that wait for what they rest on, and the keys of their rows.
     waiting: pending::Waiting,
+    /// Since when frames wait, without a break.
+    waiting_since: Option<Timestamp>,
     carry: carry::Carry,
     pub(crate) draft: String,
     saved: rows::Saved,
@@ -146,6 +148,7 @@ impl<M: Mls> Group<M> {
             selected: (0, 0),
             held_at: 0,
             waiting: pending::Waiting::default(),
+            waiting_since: None,
             carry: carry::Carry::default(),
             draft: String::new(),
             saved: rows::Saved::default(),
@@ -254,13 +257,16 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    /// A packet from anywhere: gossip, relay or member. Copies and garbage change nothing. Whether it was news that
-    /// others may want.
-    pub(crate) fn receive(&mut self, bytes: &[u8], ctx: &mut Ctx<'_, M>) -> bool {
-        self.inbox.is_new(bytes) && cbor::read::<Packet>(bytes).is_ok_and(|packet| self.take(packet, ctx))
+    /// A packet from a member. Copies and garbage change nothing.
+    pub(crate) fn receive(&mut self, bytes: &[u8], ctx: &mut Ctx<'_, M>) {
+        if self.inbox.is_new(bytes)
+            && let Ok(packet) = cbor::read::<Packet>(bytes)
+        {
+            self.take(packet, ctx);
+        }
     }
 
-    fn take(&mut self, packet: Packet, ctx: &mut Ctx<'_, M>) -> bool {
+    fn take(&mut self, packet: Packet, ctx: &mut Ctx<'_, M>) {
         match packet {
             Packet::Part { object, index, count, bytes } => self.take_part((object, index, count), bytes, ctx),
             Packet::Control(control) => self.take_control(control, ctx),
@@ -269,26 +275,28 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    fn take_control(&mut self, control: Control, ctx: &mut Ctx<'_, M>) -> bool {
+    fn take_control(&mut self, control: Control, ctx: &mut Ctx<'_, M>) {
         match control {
             Control::Op(op) => {
-                let news = !self.log.contains(&op.id()) && self.log.insert(op).is_ok();
-                if news {
-                    self.save_ops(ctx);
-                }
-                news
+                let Ok(inserted) = self.log.insert(op) else { return };
+                self.save_ops(ctx);
+                inserted.accepted.iter().for_each(|op| self.carry_op(op, ctx));
             }
             Control::Commit(frame) => {
-                let offered = self.dag.offer(ctx.mls, &mut self.log, frame);
-                if let Offered::Accepted(node) = offered {
-                    self.save_ops(ctx);
-                    self.save_node(&node, ctx);
+                if let Offered::Accepted(node) = self.dag.offer(ctx.mls, &mut self.log, frame) {
+                    self.take_node(&node, ctx);
                 }
-                matches!(offered, Offered::Accepted(_) | Offered::Waiting)
             }
             // Certificates, Nacks and admissions by Welcome are not on the wire yet: SPEC.md, "Not yet".
-            Control::Signature(_) | Control::Nack(_) | Control::Welcome(_) => false,
+            Control::Signature(_) | Control::Nack(_) | Control::Welcome(_) => {}
         }
+    }
+
+    /// A commit of somebody else made a node.
+    fn take_node(&mut self, node: &NodeId, ctx: &mut Ctx<'_, M>) {
+        self.save_ops(ctx);
+        self.save_node(node, ctx);
+        self.carry_commit(node, ctx);
     }
 
     /// Brings everything that follows from what came in up to date. Called once at the end of each input.
@@ -296,8 +304,7 @@ impl<M: Mls> Group<M> {
         // Each round can make at most a commit of one's own; more than a few would be a loop with oneself.
         for _ in 0..4 {
             for node in self.dag.retry(ctx.mls, &mut self.log) {
-                self.save_ops(ctx);
-                self.save_node(&node, ctx);
+                self.take_node(&node, ctx);
             }
             let (from, seen) = (self.dag.tip, (self.log.len(), self.dag.nodes.len()));
             if self.selected != seen {

@@ -54,11 +54,20 @@ impl Object {
 impl Inbox {
     /// True the first time these bytes are seen.
     pub(crate) fn is_new(&mut self, packet: &[u8]) -> bool {
-        let id = hash(&[packet]);
-        if self.seen.contains_key(&id) {
+        self.note(hash(&[packet]), false)
+    }
+
+    /// A relay has the packet with this hash. True the first time it is seen.
+    pub(crate) fn is_new_at_relay(&mut self, id: [u8; 32]) -> bool {
+        self.note(id, true)
+    }
+
+    fn note(&mut self, id: [u8; 32], at_relay: bool) -> bool {
+        if let Some(known) = self.seen.get_mut(&id) {
+            *known |= at_relay;
             return false;
         }
-        self.seen.insert(id, false);
+        self.seen.insert(id, at_relay);
         self.seen_order.push_back(id);
         if self.seen_order.len() > SEEN
             && let Some(old) = self.seen_order.pop_front()
@@ -66,13 +75,6 @@ impl Inbox {
             self.seen.remove(&old);
         }
         true
-    }
-
-    /// A relay has the packet with this hash.
-    pub(crate) fn stored(&mut self, id: [u8; 32]) {
-        if let Some(stored) = self.seen.get_mut(&id) {
-            *stored = true;
-        }
     }
 
     /// Whether a relay is known to have the packet with this hash.

@@ -43,18 +43,6 @@ pub(crate) struct Item {
     pub(crate) since: Timestamp,
 }
 
-/// What is to become an item.
-pub(crate) struct Mail {
-    /// See [`Item::parts`].
-    pub(crate) parts: Vec<Vec<u8>>,
-    /// See [`Item::network`].
-    pub(crate) network: NodeId,
-    /// See [`Item::control`].
-    pub(crate) control: bool,
-    /// See [`Item::envelope`].
-    pub(crate) envelope: Option<EnvelopeId>,
-}
-
 /// Where an own message is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct Delivered {
@@ -65,6 +53,9 @@ pub(crate) struct Delivered {
     #[n(1)]
     pub(crate) reached: Vec<PersonaId>,
 }
+
+/// Queues that take blobs now: network, and day or control.
+pub(crate) type Open = BTreeSet<(NodeId, Option<Day>)>;
 
 /// Everything that waits, and where own messages are.
 #[derive(Debug, Default)]
@@ -108,10 +99,17 @@ impl Outbox {
         self.items.remove(&number)
     }
 
-    /// Parts that a relay does not have and that are not under way, control first, then in order; at most `room`.
-    pub(crate) fn wanting(&self, relay: &str, room: usize) -> Vec<(u64, usize)> {
+    /// The earliest day whose queue something waits for.
+    pub(crate) fn first_day(&self) -> Option<Day> {
+        self.items.values().filter(|i| !i.control).map(|i| i.day).min()
+    }
+
+    /// Parts that a relay does not have and that are not under way, control first, then in order; at most `room`, and
+    /// only for queues that are open.
+    pub(crate) fn wanting(&self, relay: &str, room: usize, open: &Open) -> Vec<(u64, usize)> {
         let (control, daily): (Vec<_>, Vec<_>) = self.items.values().partition(|i| i.control);
         let waiting = control.into_iter().chain(daily).filter(|i| !i.held.iter().any(|r| r == relay));
+        let waiting = waiting.filter(|i| open.contains(&(i.network, (!i.control).then_some(i.day))));
         let parts = waiting.flat_map(|i| (0..i.parts.len()).map(|p| (i.number, p)));
         parts.filter(|(n, p)| !self.is_taken(relay, *n, *p)).take(room).collect()
     }
@@ -192,15 +190,18 @@ mod tests {
         let mut o = Outbox::default();
         o.push(item(0, false, 2));
         o.push(item(1, true, 1));
-        assert_eq!(o.wanting("a", 9), vec![(1, 0), (0, 0), (0, 1)], "control first");
+        let open = Open::from([(NodeId([0; 32]), None), (NodeId([0; 32]), Some(Day(1)))]);
+        assert_eq!(o.wanting("a", 9, &open), vec![(1, 0), (0, 0), (0, 1)], "control first");
+        let control = Open::from([(NodeId([0; 32]), None), (NodeId([0; 32]), Some(Day(2)))]);
+        assert_eq!(o.wanting("a", 9, &control), vec![(1, 0)], "what cannot be put takes nobody's place");
         o.sent("a", 0, 0);
-        assert_eq!(o.wanting("a", 9), vec![(1, 0), (0, 1)]);
+        assert_eq!(o.wanting("a", 9, &open), vec![(1, 0), (0, 1)]);
         assert!(!o.stored("a", 0, 0));
         o.relay_lost("a");
-        assert_eq!(o.wanting("a", 1), vec![(1, 0)]);
+        assert_eq!(o.wanting("a", 1, &open), vec![(1, 0)]);
         assert!(o.stored("a", 0, 1));
         assert!(!o.stored("a", 0, 1), "held once");
-        assert_eq!(o.wanting("b", 9).len(), 3);
+        assert_eq!(o.wanting("b", 9, &open).len(), 3);
         assert!(o.remove(0).is_some() && o.get(0).is_none());
     }
 

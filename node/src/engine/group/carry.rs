@@ -4,12 +4,12 @@
 
 use std::collections::BTreeMap;
 
-use hearth_crypto::mls::Mls;
+use hearth_crypto::{mls::Mls, seal::seal_frame};
 use hearth_protocol::{
     cbor,
     frame::Control,
-    id::{NodeId, hash},
-    limits::PACKET_MAX,
+    id::{NodeId, OpId, QueueId, hash},
+    mailbox::{Action, Answer, Refusal as Refused},
     packet::Packet,
     time::Timestamp,
 };
@@ -17,21 +17,25 @@ use minicbor::{Decode, Encode};
 
 use super::{Group, rows};
 use crate::{
-    engine::{
-        ctx::Ctx,
-        outbox::{Mail, cut},
-    },
+    engine::{ctx::Ctx, desk::Asked, lane::RelayFailure, outbox::parts_of},
     store::Table,
 };
 
-/// The author has this long to bring it to a relay, and then others up to as long again, each at a random moment: the
-/// first one is enough.
+/// The author has this long to bring it to a relay.
 const CARRY_MS: u64 = 60_000;
-/// Packets that are carried at once; the next to be carried gives way, as it has been known for longest.
+/// Then each member waits a random time on top, so that one is first and the others see it: as long again in groups up
+/// to this size, longer in larger ones, up to a bound.
+const CARRY_MEMBERS: u64 = 16;
+const SPREAD_MS: u64 = 600_000;
+/// A relay that comes back puts off what is carried, as its author may be coming with it; but not for ever.
+const PUT_OFF_MS: u64 = 300_000;
+/// Packets carried at once, of those that decide the roster and of others; the one known for longest gives way.
 const CARRIED_MAX: usize = 256;
+/// Packets under way to one relay.
+const UNDER_WAY: usize = 8;
 
-/// A packet that no relay has shown.
-#[derive(Debug, Encode, Decode)]
+/// A packet that fits one frame and that no relay has shown.
+#[derive(Clone, Debug, Encode, Decode)]
 pub(super) struct Carried {
     #[cbor(n(0), with = "minicbor::bytes")]
     packet: Vec<u8>,
@@ -40,15 +44,19 @@ pub(super) struct Carried {
     #[n(2)]
     control: bool,
     #[n(3)]
+    since: Timestamp,
+    #[n(4)]
     due: Timestamp,
+    #[cbor(skip)]
+    under_way: bool,
 }
 
-/// What is carried, by the hash of its packet.
+/// What is carried, by the hash of its packet. What decides the roster is on disk too.
 #[derive(Debug, Default)]
 pub(crate) struct Carry(BTreeMap<[u8; 32], Carried>);
 
 impl Carry {
-    /// Keys of what is on disk: what decides the roster.
+    /// Keys of what is on disk.
     pub(super) fn keys(&self) -> impl Iterator<Item = &[u8; 32]> {
         self.0.iter().filter(|(_, c)| c.control).map(|(key, _)| key)
     }
@@ -59,79 +67,126 @@ impl Carry {
 }
 
 impl<M: Mls> Group<M> {
-    /// Remembers a packet that came from a member on this network.
-    pub(super) fn carry(&mut self, packet: Vec<u8>, network: NodeId, ctx: &mut Ctx<'_, M>) {
-        let key = hash(&[&packet]);
-        if self.relays().is_empty() || self.inbox.is_at_relay(&key) || self.network_of(&network).is_none() {
+    /// Remembers what a packet of somebody else said, now that it was taken in at this node or rests on it.
+    pub(super) fn carry(&mut self, packet: &Packet, node: &NodeId, ctx: &mut Ctx<'_, M>) {
+        let network = self.dag.entry(node).or(self.dag.tip_entry()).map(|e| e.network);
+        let Some(network) = network.filter(|n| !self.relays().is_empty() && self.network_of(n).is_some()) else {
             return;
-        }
-        if self.carry.0.len() >= CARRIED_MAX
-            && let Some(first) = self.carry.0.iter().min_by_key(|(_, c)| c.due).map(|(key, _)| *key)
-        {
-            self.put_down(&first, ctx);
-        }
-        let control = matches!(cbor::read::<Packet>(&packet), Ok(Packet::Control(_)));
-        let carried = Carried { packet, network, control, due: patience(ctx) };
-        if control {
-            ctx.write(self.id, Table::State, &rows::carried_key(&key), Some(cbor::to_vec(&carried)));
-        }
-        self.carry.0.insert(key, carried);
-    }
-
-    /// The same for a control item that came by sync: in the network where its author left it.
-    pub(super) fn carry_control(&mut self, control: &Control, link: NodeId, ctx: &mut Ctx<'_, M>) {
-        let at = match control {
-            Control::Op(op) => self.log.content(&op.id()).map(|c| c.at_node),
-            Control::Commit(frame) => Some(frame.parent),
-            Control::Signature(_) | Control::Nack(_) | Control::Welcome(_) => return,
         };
-        let network = at.and_then(|node| self.dag.entry(&node)).map_or(link, |e| e.network);
-        let packet = cbor::to_vec(&Packet::Control(control.clone()));
-        if packet.len() <= PACKET_MAX {
-            return self.carry(packet, network, ctx);
+        let control = matches!(packet, Packet::Control(_));
+        for part in parts_of(packet) {
+            let key = hash(&[&part]);
+            if self.inbox.is_at_relay(&key) || self.carry.0.contains_key(&key) {
+                continue;
+            }
+            let alike = || self.carry.0.iter().filter(|(_, c)| c.control == control);
+            if alike().count() >= CARRIED_MAX
+                && let Some(first) = alike().min_by_key(|(_, c)| c.since).map(|(key, _)| *key)
+            {
+                self.put_down(&first, ctx);
+            }
+            let (since, due) = (ctx.now, self.patience(ctx));
+            let carried = Carried { packet: part, network, control, since, due, under_way: false };
+            if control {
+                ctx.write(self.id, Table::State, &rows::carried_key(&key), Some(cbor::to_vec(&carried)));
+            }
+            self.carry.0.insert(key, carried);
         }
-        cut(&packet).into_iter().for_each(|part| self.carry(part, network, ctx));
     }
 
-    /// A relay has it: nothing is left to do.
-    pub(super) fn is_at_relay(&mut self, packet: &[u8], ctx: &mut Ctx<'_, M>) {
-        let key = hash(&[packet]);
-        self.inbox.stored(key);
+    pub(super) fn carry_op(&mut self, op: &OpId, ctx: &mut Ctx<'_, M>) {
+        let at = self.log.content(op).map(|c| c.at_node);
+        if let (Some(op), Some(node)) = (self.log.get(op).cloned(), at) {
+            self.carry(&Packet::Control(Control::Op(op)), &node, ctx);
+        }
+    }
+
+    pub(super) fn carry_commit(&mut self, node: &NodeId, ctx: &mut Ctx<'_, M>) {
+        let frame = self.dag.entry(node).and_then(|e| e.made.as_ref()).map(|m| m.frame);
+        if let Some(frame) = frame.and_then(|id| self.dag.frame(&id)).cloned() {
+            let parent = frame.parent;
+            self.carry(&Packet::Control(Control::Commit(frame)), &parent, ctx);
+        }
+    }
+
+    fn patience(&self, ctx: &mut Ctx<'_, M>) -> Timestamp {
+        let spread = CARRY_MS.saturating_mul(1 + self.view.members.len() as u64 / CARRY_MEMBERS).min(SPREAD_MS);
+        ctx.now.plus_ms(CARRY_MS + u64::from_be_bytes(ctx.random()) % spread)
+    }
+
+    /// A packet from a relay: it need not be carried.
+    pub(super) fn receive_from_relay(&mut self, bytes: &[u8], ctx: &mut Ctx<'_, M>) {
+        let key = hash(&[bytes]);
         self.put_down(&key, ctx);
+        if self.inbox.is_new_at_relay(key)
+            && let Ok(packet) = cbor::read::<Packet>(bytes)
+        {
+            self.take(packet, ctx);
+        }
     }
 
-    fn put_down(&mut self, key: &[u8; 32], ctx: &mut Ctx<'_, M>) -> Option<Carried> {
-        let carried = self.carry.0.remove(key)?;
-        if carried.control {
+    fn put_down(&mut self, key: &[u8; 32], ctx: &mut Ctx<'_, M>) {
+        if self.carry.0.remove(key).is_some_and(|c| c.control) {
             ctx.write(self.id, Table::State, &rows::carried_key(key), None);
         }
-        Some(carried)
     }
 
-    /// A relay is back: its author may be coming with it just now.
+    /// A relay is back.
     pub(super) fn carry_later(&mut self, ctx: &mut Ctx<'_, M>) {
+        let later = self.patience(ctx);
         for carried in self.carry.0.values_mut() {
-            carried.due = carried.due.max(patience(ctx));
+            carried.due = carried.due.max(later.min(carried.since.plus_ms(PUT_OFF_MS)));
         }
     }
 
-    /// Puts what is due into the outbox, once all that the relays have was read.
-    pub(super) fn hand_in(&mut self, ctx: &mut Ctx<'_, M>) {
-        if self.carry.0.is_empty() || !self.relays().iter().any(|r| self.desk.is_read(r)) {
+    /// It did not get through.
+    pub(super) fn carry_again(&mut self, key: &[u8; 32]) {
+        if let Some(carried) = self.carry.0.get_mut(key) {
+            carried.under_way = false;
+        }
+    }
+
+    /// Puts what is due, once everything that the relay has was read.
+    pub(super) fn hand_in(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
+        if self.carry.0.is_empty() || !self.is_relay(address) || !self.desk.is_read(address) {
             return;
         }
-        let due: Vec<_> = self.carry.0.iter().filter(|(_, c)| c.due <= ctx.now).map(|(key, _)| *key).collect();
-        for key in due {
-            if let Some(Carried { packet, network, control, .. }) = self.put_down(&key, ctx) {
-                self.post(Mail { parts: vec![packet], network, control, envelope: None }, ctx);
-            }
-        }
-        if let Some(next) = self.carry.0.values().map(|c| c.due).min() {
+        let waiting = || self.carry.0.iter().filter(|(_, c)| !c.under_way);
+        if let Some(next) = waiting().map(|(_, c)| c.due).filter(|due| *due > ctx.now).min() {
             ctx.wake_at(next);
         }
+        let room = UNDER_WAY.saturating_sub(self.carry.0.values().filter(|c| c.under_way).count());
+        let due = waiting().filter(|(_, c)| c.due <= ctx.now).map(|(key, _)| *key);
+        let open = self.desk.open(address);
+        for key in due.take(room).collect::<Vec<_>>() {
+            let Some(carried) = self.carry.0.get_mut(&key) else { continue };
+            let first_day = self.networks.iter().find(|n| n.id() == carried.network).map(|n| n.first_day());
+            let day = (!carried.control).then(|| first_day.map_or(ctx.today(), |first| first.max(ctx.today())));
+            let queue = self.desk.queue_for(address, &carried.network, day);
+            let Some(queue) = queue.filter(|_| open.contains(&(carried.network, day))) else { continue };
+            let Ok(blob) = seal_frame(&queue.keys.seal, &carried.packet, ctx.rng) else { continue };
+            carried.under_way = true;
+            let (queue, write) = (queue.keys.id, queue.keys.write.clone());
+            self.ask(address, Action::Put { queue, blob }, Some(write), Asked::Carried(key, queue), ctx);
+        }
     }
-}
 
-fn patience<M: Mls>(ctx: &mut Ctx<'_, M>) -> Timestamp {
-    ctx.now.plus_ms(CARRY_MS + u64::from_be_bytes(ctx.random()) % CARRY_MS)
+    pub(super) fn carried(
+        &mut self,
+        address: &str,
+        (key, queue): (&[u8; 32], &QueueId),
+        answer: Result<Answer, RelayFailure>,
+        ctx: &mut Ctx<'_, M>,
+    ) {
+        self.carry_again(key);
+        match answer {
+            Ok(Answer::Stored { .. }) => {
+                self.inbox.is_new_at_relay(*key);
+                self.put_down(key, ctx);
+            }
+            Ok(Answer::Refused(Refused::Full)) => self.mark_full(address, queue, ctx),
+            Ok(_) => self.pause(address, ctx),
+            Err(_) => {}
+        }
+    }
 }

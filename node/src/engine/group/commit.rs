@@ -34,7 +34,7 @@ pub(crate) struct Unrealised {
 impl<M: Mls> Group<M> {
     /// Commits if ops wait and it is this member's turn. True when it did.
     pub(super) fn commit_if_due(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
-        if !self.is_joined() || self.stranded || self.dag.is_waiting() {
+        if !self.is_joined() || self.stranded || self.is_catching_up(ctx) {
             return false;
         }
         let seen = Some((self.dag.tip, self.log.len()));

@@ -1,6 +1,6 @@
 //! Doors: what a joiner finds while everybody sleeps, kept current at every mailbox of the group.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use hearth_crypto::{
     hpke,
@@ -153,7 +153,7 @@ impl<M: Mls> Group<M> {
         let Some(body_key) = self.dag.secret_state(&tip).and_then(|s| s.export(DOOR_LABEL, b"").ok()) else { return };
         let body_keys = network.door_slot(&key);
         let Some(at) = self.doors.at.get(address) else { return };
-        if at.node != Some(tip) && open && !at.jobs.values().any(|j| j.what == What::Body(tip)) {
+        if at.node != Some(tip) && open && !at.jobs.contains_key(&body_keys.id) {
             let Some(body) =
                 self.door_body(ctx).and_then(|b| seal_body(&body_key, DOOR_SEAL, &cbor::to_vec(&b), ctx.rng).ok())
             else {
@@ -162,15 +162,12 @@ impl<M: Mls> Group<M> {
             self.start_job(address, Job { what: What::Body(tip), keys: body_keys.clone(), body, tries: 0 }, ctx);
         }
         let Some(at) = self.doors.at.get(address) else { return };
-        if at.rejoin != Some(tip) && open && !at.jobs.values().any(|j| j.what == What::Rejoin(tip)) {
+        let keys = network.rejoin_slot(&key);
+        if at.rejoin != Some(tip) && open && !at.jobs.contains_key(&keys.id) {
             let (invite, body_slot) = (OpId([0; 32]), body_keys.id);
             let wrapper = cbor::to_vec(&DoorWrapper::Open { invite, body_key, body_slot });
             let Ok(body) = seal_body(&network.rejoin_key(), REJOIN_SEAL, &wrapper, ctx.rng) else { return };
-            self.start_job(
-                address,
-                Job { what: What::Rejoin(tip), keys: network.rejoin_slot(&key), body, tries: 0 },
-                ctx,
-            );
+            self.start_job(address, Job { what: What::Rejoin(tip), keys, body, tries: 0 }, ctx);
         }
         for (invite, node, status) in stale {
             let Some((join_pk, door_pk)) = self.view.invites.get(&invite).map(|i| (i.join_pk, i.door_pk)) else {
@@ -245,11 +242,14 @@ impl<M: Mls> Group<M> {
         })
     }
 
+    /// Begins a write, one at a time for each slot: an answer to an earlier one would be taken for this one's.
     fn start_job(&mut self, address: &str, job: Job, ctx: &mut Ctx<'_, M>) {
         let slot = job.keys.id;
         let Some(at) = self.doors.at.get_mut(address) else { return };
-        at.jobs.insert(slot, job);
-        self.push_job(address, slot, ctx);
+        if let Entry::Vacant(free) = at.jobs.entry(slot) {
+            free.insert(job);
+            self.push_job(address, slot, ctx);
+        }
     }
 
     /// Next step of a write: read the version if it is not known, else write.
@@ -280,6 +280,13 @@ impl<M: Mls> Group<M> {
     ) {
         let Some(at) = self.doors.at.get_mut(address) else { return };
         let Some(job) = at.jobs.get_mut(&slot) else { return };
+        let is_past = matches!(job.what, What::Body(node) | What::Rejoin(node) if node != self.dag.tip);
+        if is_past && !matches!(answer, Ok(Answer::SlotStored)) {
+            // The tip has moved on: a door of the new one is written instead.
+            at.jobs.remove(&slot);
+            at.versions.remove(&slot);
+            return;
+        }
         match answer {
             Ok(Answer::Slot { version, write_pk, bodies }) => {
                 let (what, ours) = (job.what, write_pk == job.keys.write_pk);
@@ -287,7 +294,7 @@ impl<M: Mls> Group<M> {
                 if !ours {
                     return self.rotate(address, slot, write_pk, ctx);
                 }
-                if bodies.first().is_some_and(|newest| self.says(what, newest)) {
+                if bodies.first().is_some_and(|newest| self.says(what, newest, ctx)) {
                     return self.stands(address, slot, what);
                 }
                 self.push_job(address, slot, ctx);
@@ -321,15 +328,18 @@ impl<M: Mls> Group<M> {
     }
 
     /// Whether a body that lies there says it already: another member was first.
-    fn says(&mut self, what: What, newest: &[u8]) -> bool {
+    fn says(&mut self, what: What, newest: &[u8], ctx: &Ctx<'_, M>) -> bool {
         let (What::Body(node) | What::Rejoin(node)) = what else { return false };
         let Some(body_key) = self.dag.secret_state(&node).and_then(|s| s.export(DOOR_LABEL, b"").ok()) else {
             return false;
         };
-        match what {
-            What::Rejoin(_) => self.network().is_some_and(|n| leads_to(n, newest, &body_key)),
-            _ => open_body(&body_key, DOOR_SEAL, newest).is_ok(),
+        if let What::Rejoin(_) = what {
+            return self.network().is_some_and(|n| leads_to(n, newest, &body_key));
         }
+        let body = open_body(&body_key, DOOR_SEAL, newest).ok().and_then(|b| cbor::read::<DoorBody>(&b).ok());
+        let info = body.filter(|b| b.group == self.id && b.node == node).map(|b| b.group_info);
+        let facts = info.and_then(|info| ctx.mls.open_group_info(&info).ok()).map(|n| n.facts().clone());
+        facts.is_some_and(|facts| self.dag.entry(&node).is_some_and(|e| e.facts == facts))
     }
 
     /// A slot has what it should.
@@ -379,7 +389,7 @@ impl<M: Mls> Group<M> {
             Ok(_) | Err(_) => return,
         };
         let written = self.doors.at.get(address).is_some_and(|at| at.rejoin == Some(tip) && at.jobs.is_empty());
-        if written && tip == self.dag.tip && !self.stranded && !self.says(What::Rejoin(tip), &newest) {
+        if written && tip == self.dag.tip && !self.stranded && !self.says(What::Rejoin(tip), &newest, ctx) {
             self.doors.at.insert(address.to_owned(), AtMailbox::default());
             self.doors.touch(tip, ctx.now);
         }

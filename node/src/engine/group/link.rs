@@ -410,14 +410,10 @@ impl<M: Mls> Group<M> {
                 self.hand_over(link, set, &ids, ctx);
             }
             Ok(SyncMessage::Items { packets }) if greeted => {
-                let network = at.network;
-                // A member sends what was asked for, so a copy seen before may be wanted now.
-                for packet in packets.iter().filter_map(|p| cbor::read::<Packet>(p).ok()) {
-                    let control = if let Packet::Control(control) = &packet { Some(control.clone()) } else { None };
-                    if self.take(packet, ctx)
-                        && let Some(control) = control
-                    {
-                        self.carry_control(&control, network, ctx);
+                for packet in packets {
+                    // A member sends what was asked for, so a copy seen before may be wanted now.
+                    if let Ok(packet) = cbor::read::<Packet>(&packet) {
+                        self.take(packet, ctx);
                     }
                 }
             }
@@ -488,6 +484,9 @@ impl<M: Mls> Group<M> {
             return;
         }
         at.again = false;
+        if let Some(stalled) = at.ours.take() {
+            self.tell(link, &SyncMessage::Done { set: stalled.set }, ctx);
+        }
         self.begin_sync(link, SyncSet::Control, ctx);
     }
 
@@ -556,8 +555,12 @@ impl<M: Mls> Group<M> {
             }
             Err(_) => {
                 at.ours = None;
+                let again = at.again;
                 // What the other side compares with would be out of date the next time.
                 self.tell(link, &SyncMessage::Done { set }, ctx);
+                if again {
+                    self.sync_with(link, ctx);
+                }
             }
         }
     }

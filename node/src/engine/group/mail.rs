@@ -22,7 +22,7 @@ use crate::{
         ctx::Ctx,
         desk::{Asked, PUTS_UNDER_WAY, Queue, SKEW_DAYS, Step},
         lane::{LaneCommand, LaneKey, RelayFailure, Ticket},
-        outbox::{Item, Mail, parts_of},
+        outbox::{Item, parts_of},
     },
     store::Table,
 };
@@ -39,13 +39,19 @@ impl<M: Mls> Group<M> {
         session.full = false;
         self.want_queues(address, ctx);
         self.doors.relay_up(address, ctx.now);
-        self.carry_later(ctx);
+        if self.is_relay(address) {
+            self.carry_later(ctx);
+        }
         self.seek(ctx);
         self.tell_network(ctx);
     }
 
     pub(super) fn relay_down(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
-        self.desk.lost(address);
+        for asked in self.desk.lost(address) {
+            if let Asked::Carried(key, _) = asked {
+                self.carry_again(&key);
+            }
+        }
         self.outbox.relay_lost(address);
         self.doors.relay_down(address);
         self.tell_network(ctx);
@@ -70,6 +76,8 @@ impl<M: Mls> Group<M> {
     /// Adds the queues of every known network at a relay.
     pub(super) fn want_queues(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
         let from = Day(self.synced.0.saturating_sub(SKEW_DAYS));
+        // A relay that was away for a week still gets what was said on its first day.
+        let from = self.outbox.first_day().map_or(from, |day| day.min(from));
         self.desk.want(address, self.networks.iter().map(|n| (n, from)), ctx.today());
     }
 
@@ -95,7 +103,6 @@ impl<M: Mls> Group<M> {
 
     /// Asks what can be asked, and offers what waits.
     pub(super) fn work_desk(&mut self, ctx: &mut Ctx<'_, M>) {
-        self.hand_in(ctx);
         for address in self.desk.sessions.keys().cloned().collect::<Vec<_>>() {
             let Some(session) = self.desk.sessions.get(&address).filter(|s| s.key.is_some()) else { continue };
             if session.pause > ctx.now {
@@ -107,6 +114,7 @@ impl<M: Mls> Group<M> {
                 self.ask(&address, action, Some(queue.keys.read.clone()), Asked::Subscribe(queue.keys.id), ctx);
             }
             self.offer(&address, ctx);
+            self.hand_in(&address, ctx);
         }
         let read = self.desk.sessions.keys().any(|a| self.is_relay(a) && self.desk.is_read(a));
         if read && self.synced < ctx.today() {
@@ -139,18 +147,18 @@ impl<M: Mls> Group<M> {
             return;
         }
         // A member's own mailbox takes what decides the roster, nothing else.
-        let relay = self.is_relay(address);
+        let mut open = self.desk.open(address);
+        if !self.is_relay(address) {
+            open.retain(|(_, day)| day.is_none());
+        }
         let room = PUTS_UNDER_WAY.saturating_sub(self.outbox.under_way(address));
-        for (number, part) in self.outbox.wanting(address, room) {
-            let Some(item) = self.outbox.get(number).filter(|i| i.control || relay) else { continue };
+        for (number, part) in self.outbox.wanting(address, room, &open) {
+            let Some(item) = self.outbox.get(number) else { continue };
             let day = (!item.control).then_some(item.day);
             let (Some(queue), Some(bytes)) = (self.desk.queue_for(address, &item.network, day), item.parts.get(part))
             else {
                 continue;
             };
-            if queue.step != Step::Live {
-                continue;
-            }
             let Ok(blob) = seal_frame(&queue.keys.seal, bytes, ctx.rng) else { continue };
             let (id, write) = (queue.keys.id, queue.keys.write.clone());
             self.outbox.sent(address, number, part);
@@ -179,6 +187,7 @@ impl<M: Mls> Group<M> {
                 }
             }
             Asked::Put { number, part, queue } => self.put_answer(&address, (number, part, queue), answer, ctx),
+            Asked::Carried(key, queue) => self.carried(&address, (&key, &queue), answer, ctx),
             Asked::Slot(slot) => self.slot_answer(&address, slot, answer, ctx),
             Asked::Watch(tip) => self.watched(&address, tip, answer, ctx),
             Asked::RejoinWrapper => self.rejoin_wrapper(&address, answer, ctx),
@@ -251,9 +260,9 @@ impl<M: Mls> Group<M> {
                 end = blob.seq;
             }
             if let Ok(packet) = open_frame(&keys.seal, &blob.bytes) {
-                self.receive(&packet, ctx);
-                if self.is_relay(address) {
-                    self.is_at_relay(&packet, ctx);
+                match self.is_relay(address) {
+                    true => self.receive_from_relay(&packet, ctx),
+                    false => self.receive(&packet, ctx),
                 }
             }
         }
@@ -277,7 +286,7 @@ impl<M: Mls> Group<M> {
             Ok(Answer::Stored { .. }) => {
                 if let Some(session) = self.desk.sessions.get_mut(address) {
                     session.held += 1;
-                    session.full = false;
+                    session.full = session.queues.values().any(|q| q.full);
                 }
                 if self.outbox.stored(address, number, part) {
                     self.item_held(address, number, ctx);
@@ -291,12 +300,8 @@ impl<M: Mls> Group<M> {
                 }
             }
             Ok(Answer::Refused(Refused::Full)) => {
-                // The part stays marked as under way until the next session, so that a full relay is not hammered.
-                if let Some(session) = self.desk.sessions.get_mut(address)
-                    && !std::mem::replace(&mut session.full, true)
-                {
-                    self.tell_network(ctx);
-                }
+                self.outbox.failed(address, number, part);
+                self.mark_full(address, &queue, ctx);
             }
             // Busy, or refused without a reason that we know of: again, and not as fast as it refuses.
             Ok(_) => {
@@ -307,8 +312,20 @@ impl<M: Mls> Group<M> {
         }
     }
 
+    /// A queue has no room: it is left alone until it is looked at again.
+    pub(super) fn mark_full(&mut self, address: &str, queue: &QueueId, ctx: &mut Ctx<'_, M>) {
+        if let Some(queue) = self.desk.queue(address, queue) {
+            queue.full = true;
+        }
+        if let Some(session) = self.desk.sessions.get_mut(address)
+            && !std::mem::replace(&mut session.full, true)
+        {
+            self.tell_network(ctx);
+        }
+    }
+
     /// A relay is busy: nothing more for a moment.
-    fn pause(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
+    pub(super) fn pause(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
         if let Some(session) = self.desk.sessions.get_mut(address) {
             session.pause = ctx.now.plus_ms(BUSY_MS);
             ctx.wake_at(session.pause);
@@ -349,12 +366,6 @@ impl<M: Mls> Group<M> {
             self.inbox.is_new(part);
             self.gossip_out(&network, part, ctx);
         }
-        self.post(Mail { parts, network, control, envelope }, ctx);
-    }
-
-    /// Puts a packet into the outbox.
-    pub(super) fn post(&mut self, mail: Mail, ctx: &mut Ctx<'_, M>) {
-        let Mail { parts, network, control, envelope } = mail;
         // Without any relay members carry packets themselves; only a newcomer's commit is left at its host's mailbox.
         if self.relays().is_empty() && (self.guests.is_empty() || !control) {
             return;
@@ -392,10 +403,8 @@ impl<M: Mls> Group<M> {
             [today, today.saturating_sub(1), today + 1].iter().find_map(|d| open_frame(&n.wire(Day(*d)), frame).ok())
         });
         ctx.send(LaneCommand::Verdict { lane, message, accept: opened.is_some() });
-        if let Some(packet) = opened
-            && self.receive(&packet, ctx)
-        {
-            self.carry(packet, lane.network, ctx);
+        if let Some(packet) = opened {
+            self.receive(&packet, ctx);
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::{
     store::Table,
 };
 
+/// A member does not commit this long while frames wait.
+const CATCH_UP_MS: u64 = 60_000;
+
 /// Keys of the rows of waiting ops and frames, by their ids.
 pub(super) type Waiting = BTreeMap<[u8; 32], [u8; 32]>;
 
@@ -25,8 +28,8 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    /// Takes a part of a larger packet, and the packet once it is whole. Whether it was news.
-    pub(super) fn take_part(&mut self, part: ([u8; 32], u16, u16), bytes: Vec<u8>, ctx: &mut Ctx<'_, M>) -> bool {
+    /// Takes a part of a larger packet, and the packet once it is whole.
+    pub(super) fn take_part(&mut self, part: ([u8; 32], u16, u16), bytes: Vec<u8>, ctx: &mut Ctx<'_, M>) {
         let (object, index, count) = part;
         let packet = Packet::Part { object, index, count, bytes: bytes.clone() };
         let taken = self.inbox.part(object, index, count, bytes, key_of(&packet));
@@ -36,9 +39,8 @@ impl<M: Mls> Group<M> {
         for key in taken.gone {
             self.save_pending(&key, None, ctx);
         }
-        match taken.whole {
-            Some(whole) => self.take(whole, ctx),
-            None => taken.kept.is_some(),
+        if let Some(whole) = taken.whole {
+            self.take(whole, ctx);
         }
     }
 
@@ -52,10 +54,24 @@ impl<M: Mls> Group<M> {
             if known {
                 self.save_pending(&key, None, ctx);
                 self.take(packet, ctx);
-            } else {
-                self.inbox.hold(packet);
+            } else if let (_, Some(dropped)) = self.inbox.hold(packet) {
+                self.save_pending(&dropped, None, ctx);
             }
         }
+    }
+
+    /// Whether frames wait that may be the tip's: what they rest on is usually close behind. Not for long, as anybody
+    /// can send what rests on nothing.
+    pub(super) fn is_catching_up(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
+        if !self.dag.is_waiting() {
+            self.waiting_since = None;
+            return false;
+        }
+        let until = self.waiting_since.get_or_insert(ctx.now).plus_ms(CATCH_UP_MS);
+        if until > ctx.now {
+            ctx.wake_at(until);
+        }
+        until > ctx.now
     }
 
     /// Writes the ops and frames that began to wait, and deletes those that no longer do.

@@ -156,26 +156,22 @@ impl<M: Mls> Group<M> {
         self.view.members.keys().filter(|p| **p != me).copied().collect()
     }
 
-    /// Whether it holds, or may hold, something that others want: an acknowledgement is not worth that.
-    pub(super) fn take_app(&mut self, node: NodeId, mls: Vec<u8>, ctx: &mut Ctx<'_, M>) -> bool {
+    pub(super) fn take_app(&mut self, node: NodeId, mls: Vec<u8>, ctx: &mut Ctx<'_, M>) {
         if self.dag.entry(&node).is_none() {
-            self.hold(Packet::App { node, mls }, ctx);
-            return true;
+            return self.hold(Packet::App { node, mls }, ctx);
         }
-        let Some(state) = self.dag.secret_state(&node) else { return false };
-        let Ok(opened) = state.decrypt(&mls) else { return false };
+        let Some(state) = self.dag.secret_state(&node) else { return };
+        let Ok(opened) = state.decrypt(&mls) else { return };
         self.save_changes(&node, ctx);
-        let Ok(message) = cbor::read::<AppMessage>(&opened.plaintext) else { return false };
+        let Ok(message) = cbor::read::<AppMessage>(&opened.plaintext) else { return };
         self.heard_of(opened.sender.persona);
         match message {
             AppMessage::Envelope(signed) => {
                 self.take_envelope(signed, &opened.sender, ctx);
-                true
+                // An acknowledgement is not worth that.
+                self.carry(&Packet::App { node, mls }, &node, ctx);
             }
-            AppMessage::Ack(ids) => {
-                self.take_ack(&ids, opened.sender.persona, ctx);
-                false
-            }
+            AppMessage::Ack(ids) => self.take_ack(&ids, opened.sender.persona, ctx),
         }
     }
 
@@ -198,15 +194,14 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    /// Envelopes that another member hands on to this one alone.
-    pub(super) fn take_shared(&mut self, node: NodeId, sealed: Vec<u8>, ctx: &mut Ctx<'_, M>) -> bool {
+    /// Envelopes that another member hands on.
+    pub(super) fn take_shared(&mut self, node: NodeId, sealed: Vec<u8>, ctx: &mut Ctx<'_, M>) {
         if self.dag.entry(&node).is_none() {
-            self.hold(Packet::Shared { node, sealed }, ctx);
-            return false;
+            return self.hold(Packet::Shared { node, sealed }, ctx);
         }
         let key = self.dag.secret_state(&node).and_then(|s| s.export(SHARE_LABEL, b"").ok());
         let opened = key.and_then(|k| open_body(&k, SHARED_SEAL, &sealed).ok());
-        let Some(shared) = opened.and_then(|b| cbor::read::<SharedEnvelopes>(&b).ok()) else { return false };
+        let Some(shared) = opened.and_then(|b| cbor::read::<SharedEnvelopes>(&b).ok()) else { return };
         for signed in shared.envelopes {
             if let Ok(checked) = envelope::check(&self.id, signed)
                 && self.vouched(&checked.content.persona, &checked.content.device)
@@ -214,7 +209,6 @@ impl<M: Mls> Group<M> {
                 self.accept(checked, ctx);
             }
         }
-        false
     }
 
     /// Whether the persona's own word, in an op or a leaf, makes this device its own.
