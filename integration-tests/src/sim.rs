@@ -18,7 +18,7 @@ use std::{
 
 use hearth_crypto::mls::{Mls, Suite};
 use hearth_node::{
-    app::{Answer, Command, CommandId, Delivery, Event, Notice, Refusal},
+    app::{Answer, Command, CommandId, Event, Notice, Refusal},
     engine::{
         Effects, Engine, EngineConfig, Input,
         lane::{LaneCommand, LaneEvent, LaneKey, LinkId, Ticket},
@@ -106,8 +106,8 @@ pub(crate) struct Node<M: Mls> {
     /// Messages announced as new, over all lives.
     pub(crate) announced: BTreeMap<MessageId, usize>,
     pub(crate) notices: Vec<Notice>,
-    /// Own messages that a relay or a member was said to have.
-    pub(crate) held: BTreeSet<MessageId>,
+    /// Own messages that a relay, or only a member, was said to have, and whether it was a relay.
+    pub(crate) held: BTreeMap<MessageId, bool>,
     /// The epoch at which it came in.
     pub(crate) entered: Option<u64>,
     crash: Option<Crash>,
@@ -359,8 +359,10 @@ impl<M: Mls> World<M> {
                     at.replies.insert(command, result);
                 }
                 Event::Notice(Notice::MessageNew { row, .. }) => *at.announced.entry(row.message).or_default() += 1,
-                Event::Notice(Notice::MessageDelivery { message, state, .. }) if state != Delivery::Queued => {
-                    at.held.insert(message);
+                Event::Notice(Notice::MessageDelivery { message, relays, members_reached, .. })
+                    if relays + members_reached > 0 =>
+                {
+                    *at.held.entry(message).or_default() |= relays > 0;
                 }
                 Event::Notice(notice) => at.notices.push(notice),
                 Event::Resync => {}
@@ -440,7 +442,7 @@ impl<M: Mls> Node<M> {
             replies: BTreeMap::new(),
             announced: BTreeMap::new(),
             notices: Vec::new(),
-            held: BTreeSet::new(),
+            held: BTreeMap::new(),
             entered: None,
             crash: None,
         }
@@ -456,4 +458,6 @@ pub(crate) struct Said {
     pub(crate) epoch: u64,
     /// Removed nodes whose removal the author had processed.
     pub(crate) without: Vec<usize>,
+    /// Members by the author's log whose join had lost a fork: they were not in where it was said.
+    pub(crate) outside: Vec<usize>,
 }

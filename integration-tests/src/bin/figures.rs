@@ -5,11 +5,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use hearth_integration_tests::{Lab, Member, PATIENCE, Relay, say};
 
 /// Messages whose way is measured.
 const SENDS: usize = 200;
+/// Messages of one burst, all asked for before the first is answered.
+const BURST: usize = 1_000;
+/// Newcomers whose first message is awaited.
+const NEWCOMERS: usize = 8;
 /// Messages missed by a sleeper.
 const MISSED: usize = 1_000;
 
@@ -20,6 +24,7 @@ fn main() -> Result<()> {
     for members in [2, 10] {
         delivery(members)?;
     }
+    newcomers()?;
     catch_up()?;
     memory()?;
     Ok(())
@@ -58,6 +63,8 @@ fn delivery(count: usize) -> Result<()> {
     let (mut members, group, joins) = group(&lab, &relay, count)?;
     let text = "x".repeat(1_024);
     let (mut each, mut acknowledged) = (Vec::new(), Vec::new());
+    let pids: Vec<u32> = members.iter().map(Member::pid).chain([relay.pid()]).collect();
+    let before = processor_ms(&pids)?;
     let (author, others) = members.split_first_mut().context("a group has members")?;
     for number in 0..SENDS {
         let started = Instant::now();
@@ -74,8 +81,78 @@ fn delivery(count: usize) -> Result<()> {
         &format!("1 KiB, {count} members: sent → decrypted and persisted at each other member, p50 / p99"),
         &quantiles(&mut each),
     )?;
+    let spent = processor_ms(&pids)? - before;
+    let each_spent = spent / (SENDS * (count - 1)) as f64;
+    row(
+        &format!("1 KiB, {count} members: processor time per delivery, all processes"),
+        &format!("{each_spent:.1} ms"),
+    )?;
     let mut joins = joins;
-    row(&format!("join by link, group growing to {count}, p50 / p99"), &quantiles(&mut joins))
+    row(&format!("join by link, group growing to {count}, p50 / p99"), &quantiles(&mut joins))?;
+    burst(&mut members, &group)
+}
+
+/// One member says many things at once: until all others have all of it, in order.
+fn burst(members: &mut [Member], group: &str) -> Result<()> {
+    let count = members.len();
+    let (author, others) = members.split_first_mut().context("a group has members")?;
+    let started = Instant::now();
+    let asked = (0..BURST).map(|number| {
+        author.ask("message.send", &serde_json::json!({ "group": group, "text": format!("burst {number}") }))
+    });
+    let asked = asked.collect::<Result<Vec<_>>>()?;
+    let mut last = String::new();
+    for ticket in &asked {
+        let answer = author.answer(ticket)?;
+        answer["message"].as_str().context("an id")?.clone_into(&mut last);
+    }
+    let mut ended = started;
+    for other in others.iter_mut() {
+        let texts = other.until("the whole burst", |other| {
+            let texts: Vec<_> = other.texts(group)?.into_iter().filter(|t| t.starts_with("burst ")).collect();
+            Ok((texts.len() >= BURST).then_some(texts))
+        })?;
+        let in_order = texts.iter().enumerate().all(|(number, text)| *text == format!("burst {number}"));
+        ensure!(in_order && texts.len() == BURST, "a burst out of order");
+        let mut at = started;
+        let mut seen = 0;
+        while seen < BURST {
+            let (when, _) = other.client().event_at("message.new", PATIENCE, |event| {
+                event["text"].as_str().is_some_and(|text| text.starts_with("burst "))
+            })?;
+            (at, seen) = (at.max(when), seen + 1);
+        }
+        ended = ended.max(at);
+    }
+    let rate = BURST as f64 / ended.saturating_duration_since(started).as_secs_f64();
+    row(
+        &format!("burst of {BURST}, {count} members: until all others have all, in order"),
+        &format!("{rate:.0} messages/s"),
+    )
+}
+
+/// From the request to join until what the founder says on hearing of the newcomer is read by it.
+fn newcomers() -> Result<()> {
+    let lab = Lab::new()?;
+    let relay = lab.relay("relay")?;
+    let (mut members, group, _) = group(&lab, &relay, 1)?;
+    let founder = members.first_mut().context("a founder")?;
+    let link = founder.invite(&group)?;
+    let mut waits = Vec::new();
+    for number in 0..NEWCOMERS {
+        let name = format!("newcomer {number}");
+        let mut newcomer = lab.member(&format!("n{number}"), &[])?;
+        let params = serde_json::json!({ "link": link, "persona": { "name": name }, "accept_charter": true });
+        let started = Instant::now();
+        let joining = newcomer.ask("group.join", &params)?;
+        founder.event("member.changed", |_| true)?;
+        let said = founder.say(&group, &format!("welcome, {name}"))?;
+        let id = said.message.as_str();
+        let (at, _) = newcomer.client().event_at("message.new", PATIENCE, |event| event["message"] == id)?;
+        newcomer.answer(&joining)?;
+        waits.push(at.saturating_duration_since(started));
+    }
+    row("newcomer: group.join asked → first message read, p50 / p99", &quantiles(&mut waits))
 }
 
 /// From the vault being open until the last of the missed messages is there; everybody else is offline.
@@ -116,6 +193,19 @@ fn memory() -> Result<()> {
         }
     }
     row("resident memory of a relay with that member", &mebibytes(resident(relay.pid())?))
+}
+
+/// Processor time of these processes so far.
+fn processor_ms(pids: &[u32]) -> Result<f64> {
+    let mut ticks = 0;
+    for pid in pids {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).context("the process's times")?;
+        let (_, after) = stat.rsplit_once(')').context("a name")?;
+        // utime and stime are the 12th and 13th field after the name.
+        ticks += after.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum::<u64>();
+    }
+    // Linux counts in hundredths of a second.
+    Ok(ticks as f64 * 10.0)
 }
 
 /// `VmRSS` in KiB.

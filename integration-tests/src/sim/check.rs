@@ -118,16 +118,18 @@ impl<M: Mls> World<M> {
         }
     }
 
-    /// Who was in where a message was said has it, whoever wrote it; an author's own is on the author's disk.
+    /// Who was in where a message was said has it, whoever wrote it; an author's own is on the author's disk. Of an
+    /// author who is gone, what a relay has is owed, and what only members have, unless one of them was removed.
     fn check_complete(&self, story: &Story, rows: &Rows) -> Result<(), Failure> {
         for (node, have) in rows {
             let have: BTreeSet<_> = have.iter().map(|m| m.message).collect();
             let since = story.since.get(*node).copied().unwrap_or(u64::MAX);
             for (at, said) in story.said.iter().enumerate() {
-                let held = story.gone == Some(said.author)
-                    && self.nodes.get(said.author).is_some_and(|n| n.held.contains(&said.message));
-                let author_here = rows.contains_key(&said.author);
-                let owed = said.author == *node || (said.epoch >= since && (author_here || held));
+                let at_relay = self.nodes.get(said.author).and_then(|n| n.held.get(&said.message));
+                let held = at_relay.is_some_and(|relay| *relay || story.removed.is_empty());
+                let left = rows.contains_key(&said.author) || (story.gone == Some(said.author) && held);
+                let was_in = said.epoch >= since && !said.outside.contains(node);
+                let owed = said.author == *node || (was_in && left);
                 if owed && !have.contains(&said.message) {
                     let (have, all) = (have.len(), story.said.len());
                     let what = format!("node {node} lacks message {at} of node {} (has {have} of {all})", said.author);

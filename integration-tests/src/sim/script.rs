@@ -218,15 +218,18 @@ impl<M: Mls> World<M> {
         if let Some(Answer::Message { message }) = self.query(node, command) {
             let mut known: Vec<_> = members.iter().map(|m| m.persona).collect();
             known.sort_unstable();
-            let bytes: Vec<u8> = known.iter().flat_map(|p| p.0).collect();
+            let outside = outside(&known, &roster);
             // The author's tip has exactly those whom its policy names: it has processed every removal it knows of.
-            let processed = data_encoding::HEXLOWER.encode(&hash(&[&bytes])) == roster;
+            let processed = outside.as_ref().is_some_and(Vec::is_empty);
+            let outside = outside.unwrap_or_default();
             let without = |n: &&usize| {
                 let persona = story.persona.get(**n).copied().flatten();
                 processed && persona.is_some_and(|p| !known.contains(&p))
             };
             let without = story.removed.iter().filter(without).copied().collect();
-            story.said.push(Said { message, author: node, epoch, without });
+            let is_outside = |n: &usize| story.persona.get(*n).copied().flatten().is_some_and(|p| outside.contains(&p));
+            let outside = (0..self.nodes.len()).filter(is_outside).collect();
+            story.said.push(Said { message, author: node, epoch, without, outside });
         }
     }
 
@@ -330,6 +333,19 @@ impl<M: Mls> World<M> {
         let Some(Answer::Groups { groups }) = self.query(node, Command::GroupList {}) else { return false };
         groups.iter().any(|g| g.group == story.group && g.state == GroupState::Joined)
     }
+}
+
+/// Members whom a tip with this roster hash does not have. `None` when it has others, or too many members to try.
+fn outside(members: &[PersonaId], roster: &str) -> Option<Vec<PersonaId>> {
+    let has = |left_out: u32| {
+        let in_it = |i: &usize| left_out >> i & 1 == 0;
+        let bytes: Vec<u8> =
+            members.iter().enumerate().filter(|(i, _)| in_it(i)).flat_map(|(_, persona)| persona.0).collect();
+        data_encoding::HEXLOWER.encode(&hash(&[&bytes])) == roster
+    };
+    let tries = if members.len() <= 8 { 1 << members.len() } else { 1 };
+    let left_out = (0..tries).find(|left_out| has(*left_out))?;
+    Some(members.iter().enumerate().filter(|(i, _)| left_out >> i & 1 == 1).map(|(_, persona)| *persona).collect())
 }
 
 fn some_message(story: &Story, which: u64) -> Option<MessageId> {
