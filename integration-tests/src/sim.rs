@@ -458,6 +458,7 @@ pub(crate) struct Said {
     pub(crate) epoch: u64,
     /// Removed nodes whose removal the author had processed.
     pub(crate) without: Vec<usize>,
-    /// Members by the author's log whose join had lost a fork: they were not in where it was said.
+    /// Whom the author's tip did not have, because their join had lost a fork or was not known: they were not in where
+    /// it was said.
     pub(crate) outside: Vec<usize>,
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use hearth_crypto::{mls::Suite, model::ModelMls, openmls_port::OpenMls};
-use hearth_integration_tests::sim::{self, Failure, Plan, Report};
+use hearth_integration_tests::sim::{self, Act, Failure, Faults, Plan, Report};
 
 /// Seeds between two words on how far a long run is.
 const TELL: u64 = 250;
@@ -103,6 +103,22 @@ fn many_seeds_with_model_mls() {
 #[test]
 fn seeds_with_real_mls() {
     all(seeds(0..200), Plan::new, with_openmls);
+}
+
+/// A fifth of gossip is lost, and no relay can be reached: within half a minute all have all, from each other. (Who
+/// hears neither the last word nor any acknowledgement of it waits for the next regular sync.)
+#[test]
+fn what_gossip_lost_is_asked_of_members() {
+    for seed in 0..20 {
+        let mut plan = Plan { nodes: 5, relays: 1, alone: false, gone: None, ..Plan::new(seed) };
+        plan.faults = Faults { drop: 0.2, duplicate: 0.0, reorder: 0.0, delay_ms: 50, skew_ms: 0 };
+        // The sixth end is the relay.
+        plan.acts = vec![(60_000, Act::Partition { side: 1 << 5, one_way: false })];
+        plan.acts.extend((0..40).map(|n| (200, Act::Say(n % 5))));
+        plan.acts.push((30_000, Act::Complete));
+        let report = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+        assert_eq!(report.said, 40);
+    }
 }
 
 #[test]

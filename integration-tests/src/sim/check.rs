@@ -52,6 +52,13 @@ impl<M: Mls> World<M> {
         self.check_order(story, &rows)
     }
 
+    /// Whether everybody who is up has everything, while the world is still rough.
+    pub(crate) fn check_now(&mut self, story: &Story) -> Result<(), Failure> {
+        let up: Vec<usize> = (0..self.nodes.len()).filter(|n| self.is_up(*n)).collect();
+        let rows: Rows = up.iter().map(|n| (*n, self.all_rows(*n, story))).collect();
+        self.check_complete(story, &rows)
+    }
+
     fn check_membership(&mut self, story: &Story, here: &[usize]) -> Result<(), Failure> {
         for node in here {
             if story.persona.get(*node).is_none_or(|p| p.is_none()) {

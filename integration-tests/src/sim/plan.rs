@@ -81,6 +81,8 @@ pub enum Act {
     Promote(usize, bool),
     /// Changes the charter.
     Charter(usize),
+    /// Everybody who is up must have everything now. Never drawn: for plans made by hand.
+    Complete,
 }
 
 /// One world.

@@ -62,6 +62,9 @@ pub fn run<M: Mls + 'static>(plan: &Plan, suite: Suite, make: impl Fn(u64) -> M 
         world.wait(*pause);
         world.act(&mut story, act);
         world.unbroken()?;
+        if *act == Act::Complete {
+            world.check_now(&story)?;
+        }
     }
     let rounds = world.heal(&mut story)?;
     let forks = |n: &Notice| matches!(n, Notice::ForkResolved { .. });
@@ -163,6 +166,7 @@ impl<M: Mls> World<M> {
                 }
             }
             Act::Partition { side, one_way } => self.partition(*side, *one_way),
+            Act::Complete => {}
             Act::Mend => self.cut.clear(),
             Act::RestartRelay { relay, away_ms } => self.restart_relay(*relay, *away_ms),
             Act::Remove(other) => self.remove(story, *other),
@@ -221,13 +225,15 @@ impl<M: Mls> World<M> {
             let outside = outside(&known, &roster);
             // The author's tip has exactly those whom its policy names: it has processed every removal it knows of.
             let processed = outside.as_ref().is_some_and(Vec::is_empty);
-            let outside = outside.unwrap_or_default();
             let without = |n: &&usize| {
                 let persona = story.persona.get(**n).copied().flatten();
                 processed && persona.is_some_and(|p| !known.contains(&p))
             };
             let without = story.removed.iter().filter(without).copied().collect();
-            let is_outside = |n: &usize| story.persona.get(*n).copied().flatten().is_some_and(|p| outside.contains(&p));
+            let is_outside = |n: &usize| {
+                let persona = story.persona.get(*n).copied().flatten();
+                outside.as_ref().zip(persona).is_some_and(|(out, p)| out.contains(&p) || !known.contains(&p))
+            };
             let outside = (0..self.nodes.len()).filter(is_outside).collect();
             story.said.push(Said { message, author: node, epoch, without, outside });
         }

@@ -6,6 +6,7 @@ mod catalogue;
 mod commit;
 pub(crate) mod door;
 mod follow;
+mod gaps;
 mod link;
 mod mail;
 mod pending;
@@ -39,7 +40,7 @@ use super::{
     timeline::{Place, Timeline},
 };
 use crate::{
-    app::{GroupState, Kind, Notice, Refusal},
+    app::{GroupState, Kind, Refusal},
     store::Table,
 };
 pub(crate) use door::Doors;
@@ -47,8 +48,6 @@ pub(crate) use link::Links;
 
 /// Networks kept at once, newest first: enough to cross a few removals, few enough to read.
 const NETWORKS: usize = 4;
-/// How long a gap may be before it is shown: most close by themselves.
-const GAP_MS: u64 = 30_000;
 
 /// See the module's page.
 pub(crate) struct Group<M: Mls> {
@@ -101,8 +100,7 @@ pub(crate) struct Group<M: Mls> {
     carry: carry::Carry,
     pub(crate) draft: String,
     saved: rows::Saved,
-    gap_since: BTreeMap<PersonaId, (u64, Timestamp)>,
-    shown_gaps: BTreeMap<PersonaId, u64>,
+    gaps: gaps::Gaps,
     day: Day,
 }
 
@@ -152,8 +150,7 @@ impl<M: Mls> Group<M> {
             carry: carry::Carry::default(),
             draft: String::new(),
             saved: rows::Saved::default(),
-            gap_since: BTreeMap::new(),
-            shown_gaps: BTreeMap::new(),
+            gaps: gaps::Gaps::default(),
             day: Day(0),
         }
     }
@@ -363,28 +360,9 @@ impl<M: Mls> Group<M> {
         self.find_members(ctx);
         self.sync_again(ctx);
         self.show_gaps(ctx);
+        self.ask_about_gaps(ctx);
         self.look_again(ctx);
         self.come_back(ctx);
-    }
-
-    /// Gaps that stay open for a while are shown.
-    fn show_gaps(&mut self, ctx: &mut Ctx<'_, M>) {
-        let mut open: BTreeMap<PersonaId, u64> = BTreeMap::new();
-        for (persona, missing) in self.timeline.gaps() {
-            *open.entry(persona).or_default() += missing;
-        }
-        self.gap_since.retain(|p, _| open.contains_key(p));
-        self.shown_gaps.retain(|p, _| open.contains_key(p));
-        for (persona, missing) in open {
-            let (count, since) = *self.gap_since.entry(persona).or_insert((missing, ctx.now));
-            if count != missing {
-                self.gap_since.insert(persona, (missing, ctx.now));
-            } else if ctx.now.since(since) < GAP_MS {
-                ctx.wake_at(since.plus_ms(GAP_MS));
-            } else if self.shown_gaps.insert(persona, missing) != Some(missing) {
-                ctx.notice(Notice::GapFound { group: self.id, persona, missing });
-            }
-        }
     }
 
     /// Writes what the MLS library changed in a node.

@@ -113,6 +113,9 @@ pub(crate) enum Inserted {
     Silent,
 }
 
+/// Envelopes remembered that others have: more would say nothing more.
+const UNKNOWN_MAX: usize = 4_096;
+
 /// Everything said in a group.
 #[derive(Debug, Default)]
 pub(crate) struct Timeline {
@@ -124,6 +127,8 @@ pub(crate) struct Timeline {
     about: BTreeMap<MessageId, BTreeSet<EnvelopeId>>,
     /// Envelopes by what they name as coming before them, known or not.
     children: BTreeMap<EnvelopeId, BTreeSet<EnvelopeId>>,
+    /// Envelopes that exist, as others say, and are not here.
+    unknown: BTreeSet<EnvelopeId>,
     /// Envelopes that no known one comes after.
     newest: BTreeSet<EnvelopeId>,
     chains: BTreeMap<DeviceId, BTreeMap<u64, EnvelopeId>>,
@@ -171,6 +176,10 @@ impl Timeline {
             self.children.entry(*parent).or_default().insert(id);
             self.newest.remove(parent);
         }
+        for parent in kept.comes_after().copied().collect::<Vec<_>>() {
+            self.hear_of(parent);
+        }
+        self.unknown.remove(&id);
         if self.children.get(&id).is_none_or(BTreeSet::is_empty) {
             self.newest.insert(id);
         }
@@ -257,6 +266,18 @@ impl Timeline {
             let missing = last - first + 1 - chain.len() as u64;
             (missing > 0).then(|| self.kept.get(id).map(|k| (k.persona, missing)))?
         })
+    }
+
+    /// Somebody has this envelope.
+    pub(crate) fn hear_of(&mut self, id: EnvelopeId) {
+        if !self.kept.contains_key(&id) && self.unknown.len() < UNKNOWN_MAX {
+            self.unknown.insert(id);
+        }
+    }
+
+    /// Envelopes that others have or come after, and that are not here: lost on the way, or from before this member came.
+    pub(crate) fn unknown(&self) -> usize {
+        self.unknown.len()
     }
 
     /// What the next envelope names as causal parents: the newest ones, sorted.

@@ -121,6 +121,11 @@ impl Links {
         linked.collect::<BTreeSet<_>>().len()
     }
 
+    /// Links to members who have greeted.
+    pub(crate) fn greeted(&self) -> impl Iterator<Item = LinkId> {
+        self.links.iter().filter(|(_, l)| l.member.is_some()).map(|(id, _)| *id)
+    }
+
     pub(crate) fn members_on(&self, network: &NodeId) -> usize {
         self.links.values().filter(|l| l.network == *network && l.member.is_some()).count()
     }
@@ -452,7 +457,7 @@ impl<M: Mls> Group<M> {
     pub(crate) fn sync_now(&mut self, ctx: &mut Ctx<'_, M>) {
         self.desk.read_again();
         self.watch_doors(ctx);
-        for link in self.links.links.iter().filter(|(_, l)| l.member.is_some()).map(|(id, _)| *id).collect::<Vec<_>>() {
+        for link in self.links.greeted().collect::<Vec<_>>() {
             self.sync_with(link, ctx);
         }
         self.seek(ctx);
@@ -477,7 +482,7 @@ impl<M: Mls> Group<M> {
 
     /// Reconciles both sets with a member, control first. One at a time: an answer to an earlier question would be
     /// taken for one to this. A member who does not answer is asked anew at the next turn.
-    fn sync_with(&mut self, link: LinkId, ctx: &mut Ctx<'_, M>) {
+    pub(super) fn sync_with(&mut self, link: LinkId, ctx: &mut Ctx<'_, M>) {
         let Some(at) = self.links.links.get_mut(&link) else { return };
         if at.ours.is_some() && ctx.now.since(at.last_sync) < SYNC_EVERY_MS {
             at.again = true;

@@ -329,6 +329,7 @@ impl<M: Mls> Group<M> {
         }
         for id in ids {
             if !self.is_own(id) {
+                self.timeline.hear_of(*id);
                 continue;
             }
             let delivered = self.outbox.delivered.entry(*id).or_default();
