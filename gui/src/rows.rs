@@ -479,5 +479,6 @@ pub fn status(model: &Model) -> String {
         "direct" => "Direct mode: members and relays can see your network address",
         other => other,
     };
-    format!("{peers} · {relays} · {mode}")
+    // What is not hidden comes first: a narrow window shows the beginning.
+    format!("{mode} · {peers} · {relays}")
 }

@@ -40,9 +40,18 @@ pub fn focus_ring(ui: &Ui, response: &Response, corner: u8) {
     }
 }
 
+/// What a button has left and right of its label, in points.
+const PAD: f32 = 14.0;
+
 /// A button.
 pub fn button(ui: &mut Ui, loud: Loud, label: &str) -> Response {
     button_at(ui, loud, label, None)
+}
+
+/// How wide a button with this label is, in points.
+pub fn button_width(ui: &Ui, label: &str) -> f32 {
+    let pen = Pen::new(fonts::medium(size::BODY), colors(ui).text);
+    text::line(ui, label, &pen, f32::INFINITY).size().x + 2.0 * PAD
 }
 
 /// A button with an id of its own, so that focus can be sent to it.
@@ -54,7 +63,7 @@ pub fn button_at(ui: &mut Ui, loud: Loud, label: &str, id: Option<Id>) -> Respon
         Loud::Quiet => (Color32::TRANSPARENT, Color32::TRANSPARENT, p.accent),
         Loud::Danger => (p.danger, p.danger, p.raised),
     };
-    let pad = if loud == Loud::Quiet { space::S } else { 14.0 };
+    let pad = if loud == Loud::Quiet { space::S } else { PAD };
     let galley = text::line(ui, label, &Pen::new(fonts::medium(size::BODY), words), ui.available_width().max(80.0));
     let wanted = vec2(galley.size().x + 2.0 * pad, measure::TARGET.max(galley.size().y + 10.0));
     let response = match id {

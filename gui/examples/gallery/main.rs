@@ -1,5 +1,5 @@
 //! Each screen with sample words, for looking at and for pictures:
-//! `cargo run --release -p hearth --example gallery -- SCREEN light|dark`
+//! `cargo run --release -p hearth --example gallery -- SCREEN light|dark [ZOOM% [WIDTH]]`
 #![allow(
     clippy::print_stderr,
     clippy::unwrap_used,
@@ -57,6 +57,9 @@ fn main() {
     let mut fake = Fake::new(backend);
     fake.now = sample::NOW;
     fake.settings.0 = Some(if dark { Look::Dark } else { Look::Light });
+    let mut number = || args.next().and_then(|a| a.parse::<u16>().ok());
+    fake.settings.1 = number();
+    let width = number().unwrap_or(1_280);
     match screen.as_str() {
         "onboarding" => {}
         "unlock" => fake.passphrase = Some("x".into()),
@@ -73,7 +76,7 @@ fn main() {
             fake.answer(ask);
         }
     });
-    let size = [1_280.0, 800.0];
+    let size = [f32::from(width), 800.0];
     let options = eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default().with_inner_size(size).with_title("Hearth"),
         ..eframe::NativeOptions::default()

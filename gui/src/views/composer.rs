@@ -76,7 +76,8 @@ pub fn show(ui: &mut Ui, row: &ComposerRow, draft: &mut Draft) -> Vec<Act> {
     let boxed = frame.show(ui, |ui| {
         ui.set_width(ui.available_width());
         ui.horizontal(|ui| {
-            let wide = ui.available_width() - 86.0;
+            let label = if draft.editing.is_some() { "Save" } else { "Send" };
+            let wide = ui.available_width() - widgets::button_width(ui, label) - ui.spacing().item_spacing.x;
             let line = (size::BODY * size::LINE).round();
             let edit = ui.allocate_ui(vec2(wide, measure::TARGET), |ui| {
                 ScrollArea::vertical()
@@ -90,7 +91,6 @@ pub fn show(ui: &mut Ui, row: &ComposerRow, draft: &mut Draft) -> Vec<Act> {
             if sent && !ready {
                 draft.problem = Some("There is nothing to send yet. Write a few words first.".into());
             }
-            let label = if draft.editing.is_some() { "Save" } else { "Send" };
             let send = ui.add_enabled_ui(ready, |ui| widgets::button(ui, Loud::Primary, label)).inner;
             if ready && (send.clicked() || sent) {
                 acts.push(Act::Send);

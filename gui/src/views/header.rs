@@ -1,6 +1,6 @@
 //! The line above a timeline: which group, who is in it.
 
-use eframe::egui::{Align, Layout, Ui, UiBuilder, vec2};
+use eframe::egui::{Align, Layout, Role, Sense, Ui, UiBuilder, WidgetInfo, vec2};
 
 use crate::{
     fonts,
@@ -9,6 +9,9 @@ use crate::{
     theme::{size, space},
     widgets::{self, Loud},
 };
+
+/// The least room, in points, that who is in the group is shown in.
+const NOTE_MIN: f32 = 80.0;
 
 /// What the header says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,27 +40,35 @@ pub fn show(ui: &mut Ui, row: &HeaderRow) -> Vec<Act> {
     if row.groups_folded && widgets::button(ui, Loud::Plain, "Groups").clicked() {
         acts.push(Act::Ask(Dialog::Groups));
     }
-    let room = ui.available_width() - 120.0;
-    let name = text::line(ui, &row.name, &Pen::new(fonts::bold(size::TITLE), p.text), room * 0.6);
+    let button = match (row.on_members, row.details_folded) {
+        (true, _) => Some(("Back to the messages", Page::Group)),
+        (false, true) => Some(("Members", Page::Members)),
+        (false, false) => None,
+    };
+    // The words give way to the button, never the other way round.
+    let taken = button.map_or(0.0, |(label, _)| widgets::button_width(ui, label) + space::M);
+    let room = ui.available_width() - taken - space::XL;
+    let name = text::line(ui, &row.name, &Pen::new(fonts::bold(size::TITLE), p.text), room);
     let left = room - name.size().x;
-    let (at, heading) = ui.allocate_exact_size(name.size(), eframe::egui::Sense::hover());
+    let (at, heading) = ui.allocate_exact_size(name.size(), Sense::hover());
     ui.painter().galley(at.min, name, p.text);
     ui.ctx().accesskit_node_builder(heading.id, |node| {
-        node.set_role(eframe::egui::Role::Heading);
+        node.set_role(Role::Heading);
         node.set_label(row.name.as_str());
     });
     ui.add_space(space::XS);
-    let note = text::line(ui, &row.note, &Pen::new(fonts::regular(size::NOTE), p.secondary), left.max(20.0));
-    let (at, _) = ui.allocate_exact_size(note.size(), eframe::egui::Sense::hover());
+    // A few letters of it would say nothing; who hears it, hears all of it.
+    let note = if left < NOTE_MIN { "" } else { row.note.as_str() };
+    let note = text::line(ui, note, &Pen::new(fonts::regular(size::NOTE), p.secondary), left.max(NOTE_MIN));
+    let (at, said) = ui.allocate_exact_size(note.size(), Sense::hover());
+    said.widget_info(|| WidgetInfo::labeled(Role::Label, true, &row.note));
     ui.painter().galley(at.min, note, p.secondary);
-    ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
-        if row.on_members {
-            if widgets::button(ui, Loud::Plain, "Back to the messages").clicked() {
-                acts.push(Act::Show(Page::Group));
+    if let Some((label, page)) = button {
+        ui.with_layout(Layout::right_to_left(Align::Center), |ui| {
+            if widgets::button(ui, Loud::Plain, label).clicked() {
+                acts.push(Act::Show(page));
             }
-        } else if row.details_folded && widgets::button(ui, Loud::Plain, "Members").clicked() {
-            acts.push(Act::Show(Page::Members));
-        }
-    });
+        });
+    }
     acts
 }

@@ -97,7 +97,8 @@ pub fn sentence(uses: u32, until: &str) -> String {
 
 fn qr(ui: &mut Ui, link: &str) {
     let Ok(code) = QRBuilder::new(link).ecl(ECL::L).build() else { return };
-    let side = ui.available_width().min(300.0);
+    // Smaller in a low window, where the buttons below it would be out of sight.
+    let side = ui.available_width().min(300.0).min((ui.ctx().content_rect().height() * 0.45).max(160.0));
     let (rect, response) = ui.allocate_exact_size(vec2(side, side), Sense::hover());
     response.widget_info(|| WidgetInfo::labeled(Role::Image, true, "The invite link as a QR code"));
     // Always dark on white: cameras expect it.

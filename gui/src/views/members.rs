@@ -16,7 +16,8 @@ pub fn show(ui: &mut Ui, items: &[MemberItem], may_invite: bool) -> Vec<Act> {
     let mut acts = Vec::new();
     let rect = ui.max_rect().shrink2(vec2(space::L, space::L));
     let rect = rect.with_max_x(rect.right().min(rect.left() + measure::TEXT));
-    let mut ui = ui.new_child(UiBuilder::new().max_rect(rect));
+    // The bar has its place beside the cards.
+    let mut ui = ui.new_child(UiBuilder::new().max_rect(rect.with_max_x(rect.right() + space::M)));
     ScrollArea::vertical().auto_shrink(false).id_salt("members").show(&mut ui, |ui| {
         ui.set_width(rect.width());
         widgets::heading(ui, "Members and roles", size::TITLE);
