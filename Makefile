@@ -2,6 +2,8 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 SEEDS ?= 0..50000
+# The whole workspace each time: another selection of crates is another set of features, and all is built again.
+ONCE := --release --locked --workspace
 .DEFAULT_GOAL := help
 .PHONY: help run demo test bench figures figures-window model screenshots soak fmt lint floors
 
@@ -13,7 +15,7 @@ run: ## install what the system lacks, build, open the app
 
 demo: ## a relay and three members as real processes on this computer; ends by itself
 	@scripts/system.sh build
-	$(CARGO) build --release --locked -p hearth-node -p hearth-integration-tests --bin hearth-node --bin demo
+	$(CARGO) build $(ONCE) --bin hearth-node --bin demo
 	@target/release/demo
 
 test: ## everything CI checks
@@ -21,21 +23,21 @@ test: ## everything CI checks
 
 bench: ## what a commit, a join and a message cost, beside bare OpenMLS and mls-rs
 	@scripts/system.sh build
-	nice -n 10 $(CARGO) bench --profile release --locked -p hearth-integration-tests --bench mls
+	nice -n 10 $(CARGO) bench --profile release --locked --workspace --bench mls
 
 figures: ## measure on this computer, print the table of docs/figures.md
 	@scripts/system.sh build
-	$(CARGO) build --release --locked -p hearth-node -p hearth-integration-tests --bin hearth-node --bin figures
+	$(CARGO) build $(ONCE) --bin hearth-node --bin figures
 	@target/release/figures
 
 figures-window: ## measure the window on this computer: first words, rest, memory
 	@scripts/system.sh test
-	$(CARGO) build --release --locked -p hearth -p hearth-integration-tests --bin hearth --bin figures-window
+	$(CARGO) build $(ONCE) --bin hearth --bin figures-window
 	@target/release/figures-window
 
 screenshots: ## draw the pictures of docs/screenshots anew
 	@scripts/system.sh test
-	$(CARGO) build --release --locked --workspace --examples
+	$(CARGO) build $(ONCE) --examples
 	@scripts/screenshots.sh
 
 soak: ## the long runs: many more kills and seeds than CI; SEEDS=from..to resumes the simulator's
@@ -43,13 +45,13 @@ soak: ## the long runs: many more kills and seeds than CI; SEEDS=from..to resume
 	HEARTH_ROUNDS=2000 HEARTH_SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked -p hearth-integration-tests -- --nocapture
 
 model: ## the signing rule, model-checked in larger worlds than `make test` looks at
-	$(CARGO) test --release --locked -p hearth-crypto --test signing -- --include-ignored --nocapture --test-threads 1
+	$(CARGO) test $(ONCE) --test signing -- --include-ignored --nocapture --test-threads 1
 
 fmt: ## format the code
 	$(CARGO) fmt --all
 
 lint: ## clippy with the shared lints, and the floors of deny.toml
-	$(CARGO) clippy --release --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy $(ONCE) --all-targets -- -D warnings
 	@scripts/floors.sh
 
 floors: ## check Cargo.lock against deny.toml, without any tool

@@ -12,5 +12,5 @@ if [[ -z "${DISPLAY:-}" && -z "${WAYLAND_DISPLAY:-}" ]]; then
     exit 1
 fi
 scripts/system.sh window
-"${CARGO:-cargo}" build --release --locked -p hearth --bin hearth
+"${CARGO:-cargo}" build --release --locked --workspace --bin hearth
 exec target/release/hearth
