@@ -185,6 +185,12 @@ impl<M: Mls> Engine<M> {
         fx
     }
 
+    /// Forks with rival certificates, over all groups: each proves that somebody broke the signing rule.
+    #[must_use]
+    pub fn rival_certificates(&self) -> usize {
+        self.groups.values().map(|g| g.dag.conflicts).sum()
+    }
+
     /// Whether nothing waits to be delivered: then a clean stop need not wait either.
     #[must_use]
     pub fn is_settled(&self) -> bool {

@@ -3,6 +3,8 @@
 //! Entries keep facts for good and state for a while. A node whose state is gone is rebuilt, publicly, from the
 //! base's GroupInfo by replay. Validity is judged once, against the parent, and never depends on the tip.
 
+mod signatures;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -98,7 +100,12 @@ pub(crate) struct Dag<N> {
     tried: (usize, usize),
     /// What a node's heads say never changes: worked out once, newest last.
     policies: RefCell<VecDeque<(NodeId, Arc<PolicyState>)>>,
+    signatures: signatures::Signatures,
     pub(crate) tip: NodeId,
+    /// The last node that is final; the base while there is none.
+    pub(crate) certified: NodeId,
+    /// How many forks have rival certificates: somebody broke the signing rule.
+    pub(crate) conflicts: usize,
 }
 
 impl<N: MlsNode> Dag<N> {
@@ -128,7 +135,10 @@ impl<N: MlsNode> Dag<N> {
             waiting: Vec::new(),
             tried: (0, 0),
             policies: RefCell::default(),
+            signatures: signatures::Signatures::default(),
             tip: node,
+            certified: node,
+            conflicts: 0,
         }
     }
 
@@ -369,7 +379,10 @@ impl<N: MlsNode> Dag<N> {
     /// Picks the tip. True when it moved.
     pub(crate) fn reselect(&mut self, log: &PolicyLog) -> bool {
         let old = self.tip;
-        self.tip = select::select(&self.selection(log)).tip;
+        let selection = select::select(&self.selection(log));
+        self.tip = selection.tip;
+        self.certified = selection.last_certified;
+        self.conflicts = selection.conflicts.len();
         self.tip != old
     }
 
@@ -400,6 +413,7 @@ impl<N: MlsNode> Dag<N> {
             };
             input.add(*node, info);
         }
+        input.signatures = self.signers();
         let elders = self.tip_entry().map(|t| Arc::clone(&t.elders)).unwrap_or_default();
         for revocation in log.state_at(&log.heads(), elders.as_ref()).revocations {
             input.revocations.insert(Revocation {

@@ -13,6 +13,7 @@ mod pending;
 mod post;
 mod rejoin;
 pub(crate) mod rows;
+mod sign;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -89,8 +90,8 @@ pub(crate) struct Group<M: Mls> {
     join_item: Option<u64>,
     look_at: Timestamp,
     rejoin_at: Timestamp,
-    /// What the tip was last picked from: log length, number of nodes.
-    selected: (usize, usize),
+    /// What the tip was last picked from: log length, number of nodes and signatures.
+    selected: (usize, (usize, usize)),
     /// Number of nodes when held packets were last tried: each waits for one.
     held_at: usize,
     /// Ops and frames that wait for what they rest on, and the keys of their rows.
@@ -98,6 +99,7 @@ pub(crate) struct Group<M: Mls> {
     /// Since when frames wait, without a break.
     waiting_since: Option<Timestamp>,
     carry: carry::Carry,
+    signing: sign::Signing,
     pub(crate) draft: String,
     saved: rows::Saved,
     gaps: gaps::Gaps,
@@ -143,11 +145,12 @@ impl<M: Mls> Group<M> {
             join_item: None,
             look_at: Timestamp(0),
             rejoin_at: Timestamp(0),
-            selected: (0, 0),
+            selected: (0, (0, 0)),
             held_at: 0,
             waiting: pending::Waiting::default(),
             waiting_since: None,
             carry: carry::Carry::default(),
+            signing: sign::Signing::default(),
             draft: String::new(),
             saved: rows::Saved::default(),
             gaps: gaps::Gaps::default(),
@@ -237,6 +240,9 @@ impl<M: Mls> Group<M> {
         for node in self.dag.nodes.keys().copied().collect::<Vec<_>>() {
             self.save_node(&node, ctx);
         }
+        for signature in self.dag.signatures().collect::<Vec<_>>() {
+            self.save_signature(&signature, ctx);
+        }
     }
 
     pub(crate) fn me(&self) -> PersonaId {
@@ -284,8 +290,9 @@ impl<M: Mls> Group<M> {
                     self.take_node(&node, ctx);
                 }
             }
-            // Certificates, Nacks and admissions by Welcome are not on the wire yet: SPEC.md, "Not yet".
-            Control::Signature(_) | Control::Nack(_) | Control::Welcome(_) => {}
+            Control::Signature(signature) => self.take_signature(&signature, ctx),
+            // Nacks and admissions by Welcome are not on the wire yet: SPEC.md §17.
+            Control::Nack(_) | Control::Welcome(_) => {}
         }
     }
 
@@ -296,6 +303,20 @@ impl<M: Mls> Group<M> {
         self.carry_commit(node, ctx);
     }
 
+    /// Picks the tip anew, if anything that decides it is new.
+    fn reselect(&mut self, ctx: &mut Ctx<'_, M>) {
+        let (from, seen) = (self.dag.tip, (self.log.len(), self.dag.size()));
+        if self.selected == seen {
+            return;
+        }
+        self.selected = seen;
+        if self.dag.reselect(&self.log) || self.view.heads.is_empty() {
+            self.follow(from, ctx);
+        } else if self.view.heads != self.log.heads_above(self.tip_heads()) {
+            self.refresh_view(ctx);
+        }
+    }
+
     /// Brings everything that follows from what came in up to date. Called once at the end of each input.
     pub(crate) fn settle(&mut self, ctx: &mut Ctx<'_, M>) {
         // Each round can make at most a commit of one's own; more than a few would be a loop with oneself.
@@ -303,15 +324,10 @@ impl<M: Mls> Group<M> {
             for node in self.dag.retry(ctx.mls, &mut self.log) {
                 self.take_node(&node, ctx);
             }
-            let (from, seen) = (self.dag.tip, (self.log.len(), self.dag.nodes.len()));
-            if self.selected != seen {
-                self.selected = seen;
-                if self.dag.reselect(&self.log) || self.view.heads.is_empty() {
-                    self.follow(from, ctx);
-                } else if self.view.heads != self.log.heads_above(self.tip_heads()) {
-                    self.refresh_view(ctx);
-                }
+            for signature in self.dag.retry_signatures(&self.id) {
+                self.signature_counts(&signature, ctx);
             }
+            self.reselect(ctx);
             if self.inbox.is_waiting() && self.held_at != self.dag.nodes.len() {
                 self.held_at = self.dag.nodes.len();
                 self.retry_held(ctx);
@@ -320,6 +336,7 @@ impl<M: Mls> Group<M> {
                 break;
             }
         }
+        self.sign_if_due(ctx);
         self.save_waiting(ctx);
         self.mend_doors(ctx);
         self.work_desk(ctx);

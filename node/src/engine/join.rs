@@ -292,6 +292,9 @@ pub(crate) fn open_door<M: Mls>(mls: &M, group: &GroupId, body: DoorBody) -> Opt
         dag.offer(mls, &mut log, frame);
     }
     dag.retry(mls, &mut log);
+    for signature in &body.signatures {
+        dag.offer_signature(group, signature);
+    }
     let node = mls.open_group_info(&body.group_info).ok()?;
     let entry = dag.nodes.get_mut(&body.node)?;
     if node.facts() != &entry.facts || body.keys.network != entry.network {

@@ -136,6 +136,7 @@ impl<M: Mls> Group<M> {
             authenticator_hash: hex(&authenticator),
             members_hash: hex(&roster),
             policy_heads: self.view.heads.clone(),
+            certified: self.dag.certified,
         })
     }
 
@@ -152,7 +153,11 @@ impl<M: Mls> Group<M> {
         let network = tip.network;
         let heads = self.log.heads_above(&tip.heads);
         let standing = self.log.check(&heads, &self.me(), &body, tip.elders.as_ref()).map_err(refusal)?;
-        let at = At { heads: &heads, node: self.dag.tip };
+        let node = match body {
+            OpBody::Leave => self.dag.leaves_at(&self.log, &self.me()),
+            _ => self.dag.tip,
+        };
+        let at = At { heads: &heads, node };
         let op = self
             .log
             .make(&self.keys, at, body)

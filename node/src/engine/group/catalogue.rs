@@ -1,11 +1,11 @@
-//! Names under which ops and frames are reconciled: the hash of each as a control item, worked out once.
+//! Names under which ops, frames and signatures are reconciled: the hash of each as a control item, worked out once.
 
 use std::collections::BTreeMap;
 
 use hearth_crypto::mls::Mls;
 use hearth_protocol::{
     frame::Control,
-    id::{FrameId, OpId},
+    id::{FrameId, NodeId, OpId, PersonaId},
 };
 
 use super::Group;
@@ -17,22 +17,25 @@ pub(super) enum Item {
     Op(OpId),
     /// Of a node.
     Frame(FrameId),
+    /// Of a node, by this persona.
+    Signature(NodeId, PersonaId),
 }
 
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
-    /// Number of ops and nodes that it covers.
-    covers: (usize, usize),
+    /// Number of ops, nodes and signatures that it covers.
+    covers: (usize, (usize, usize)),
     names: BTreeMap<Item, [u8; 32]>,
 }
 
 impl<M: Mls> Group<M> {
     /// Every control item under its name; causes before effects, parents before children.
     pub(super) fn control_items(&mut self) -> Vec<([u8; 32], Item)> {
-        let size = (self.log.len(), self.dag.nodes.len());
+        let size = (self.log.len(), self.dag.size());
         let mut items: Vec<_> = self.log.ops_in_order().map(|(id, _)| Item::Op(id)).collect();
         items.extend(self.dag.frames_in_order().into_iter().map(|(id, _)| Item::Frame(id)));
+        items.extend(self.dag.signatures().map(|s| Item::Signature(s.node, s.persona)));
         if self.catalogue.covers != size {
             for item in &items {
                 if !self.catalogue.names.contains_key(item)
@@ -51,6 +54,7 @@ impl<M: Mls> Group<M> {
         match item {
             Item::Op(id) => self.log.get(id).cloned().map(Control::Op),
             Item::Frame(id) => self.dag.frame(id).cloned().map(Control::Commit),
+            Item::Signature(node, persona) => self.dag.signature(node, persona).map(Control::Signature),
         }
     }
 }

@@ -237,7 +237,7 @@ impl<M: Mls> Group<M> {
             base_info: if at_base { Vec::new() } else { self.dag.base_info.clone() },
             frames: self.dag.frames_in_order().into_iter().map(|(_, f)| f.clone()).collect(),
             ops: self.log.ops_in_order().map(|(_, op)| op.clone()).collect(),
-            signatures: Vec::new(),
+            signatures: self.dag.telling_signatures(),
             keys,
         })
     }

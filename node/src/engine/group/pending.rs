@@ -15,7 +15,7 @@ use crate::{
 /// A member does not commit this long while frames wait.
 const CATCH_UP_MS: u64 = 60_000;
 
-/// Keys of the rows of waiting ops and frames, by their ids.
+/// Keys of the rows of waiting ops, frames and signatures, by their ids.
 pub(super) type Waiting = BTreeMap<[u8; 32], [u8; 32]>;
 
 impl<M: Mls> Group<M> {
@@ -74,7 +74,7 @@ impl<M: Mls> Group<M> {
         until > ctx.now
     }
 
-    /// Writes the ops and frames that began to wait, and deletes those that no longer do.
+    /// Writes the ops, frames and signatures that began to wait, and deletes those that no longer do.
     pub(super) fn save_waiting(&mut self, ctx: &mut Ctx<'_, M>) {
         let mut before = std::mem::take(&mut self.waiting);
         let mut fresh = Vec::new();
@@ -88,6 +88,8 @@ impl<M: Mls> Group<M> {
             self.waiting.insert(id, key);
         };
         self.dag.waiting().for_each(|(id, frame)| note(id.0, &|| Control::Commit(frame.clone())));
+        let early = self.dag.early_signatures().map(|s| Control::Signature(s.clone()));
+        early.for_each(|control| note(control.hash(), &|| control.clone()));
         self.log.waiting().for_each(|(id, op)| note(id.0, &|| Control::Op(op.clone())));
         fresh.iter().for_each(|(key, packet)| self.save_pending(key, Some(packet), ctx));
         before.values().for_each(|key| self.save_pending(key, None, ctx));

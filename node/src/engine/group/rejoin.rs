@@ -65,6 +65,9 @@ impl<M: Mls> Group<M> {
                 self.save_node(&node, ctx);
             }
         }
+        for signature in &body.signatures {
+            self.take_signature(signature, ctx);
+        }
         self.dag.reselect(&self.log);
         let Some(op) = self.own_join.clone().filter(|_| self.dag.tip == body.node) else { return };
         let Some(network) = self.dag.tip_entry().map(|e| e.network) else { return };

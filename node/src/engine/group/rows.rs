@@ -10,7 +10,7 @@ use hearth_protocol::{
     cbor,
     door::NetworkKeys,
     frame::CommitFrame,
-    id::{DeviceId, EnvelopeId, FrameId, GroupId, MessageId, NodeId, OpId, QueueId},
+    id::{DeviceId, EnvelopeId, FrameId, GroupId, MessageId, NodeId, OpId, PersonaId, QueueId},
     op::SignedOp,
     packet::Packet,
     time::Day,
@@ -83,6 +83,7 @@ const CURSOR: u8 = b'c';
 const DELIVERED: u8 = b'd';
 const CARD: u8 = b'k';
 const CARD_SEQ: u8 = b's';
+const SIGNATURE: u8 = b'g';
 
 /// Frames are read back parents first.
 fn frame_key(depth: u64, frame: &FrameId) -> Vec<u8> {
@@ -103,6 +104,10 @@ pub(crate) fn cursor_key(relay: &[u8; 32], queue: &QueueId) -> Vec<u8> {
 
 pub(crate) fn card_key(device: &DeviceId) -> Vec<u8> {
     [&[CARD], device.0.as_slice()].concat()
+}
+
+pub(crate) fn signature_key(node: &NodeId, persona: &PersonaId) -> Vec<u8> {
+    [&[SIGNATURE], node.0.as_slice(), &persona.0].concat()
 }
 
 pub(crate) fn card_seq_key() -> [u8; 1] {
@@ -165,6 +170,9 @@ impl<M: Mls> Group<M> {
         }
         for key in self.carry.keys() {
             ctx.write(group, Table::State, &carried_key(key), None);
+        }
+        for signature in self.dag.signatures() {
+            ctx.write(group, Table::State, &signature_key(&signature.node, &signature.persona), None);
         }
         for device in self.carded() {
             ctx.write(group, Table::State, &card_key(device), None);
@@ -285,6 +293,11 @@ impl<M: Mls> Group<M> {
                     self.heard.insert(*p);
                 });
                 self.outbox.delivered.insert(EnvelopeId(key.try_into().ok()?), delivered);
+            }
+            SIGNATURE => {
+                let (node, persona) = key.split_first_chunk::<32>()?;
+                let (node, persona) = (NodeId(*node), PersonaId(persona.try_into().ok()?));
+                self.dag.restore_signature(node, persona, value.try_into().ok()?);
             }
             CARD => self.restore_card(cbor::read(value).ok()?),
             CARD_SEQ => self.restore_card_seq(u64::from_be_bytes(value.try_into().ok()?)),

@@ -1,0 +1,147 @@
+//! Signatures of nodes: a quorum of them makes a node final.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hearth_crypto::{mls::MlsNode, persona, select};
+use hearth_protocol::{
+    frame::{NodeSignature, signature_message},
+    id::{GroupId, NodeId, PersonaId},
+    limits::DOOR_SIGNATURES_MAX,
+};
+
+use super::Dag;
+use hearth_crypto::policy::PolicyLog;
+
+/// Signatures that wait for their node; the oldest gives way, and sync brings it again.
+const EARLY: usize = 512;
+
+/// See the module's page.
+#[derive(Debug, Default)]
+pub(crate) struct Signatures {
+    /// Verified, of nodes that are here, by personas that have had a leaf there.
+    known: BTreeMap<(NodeId, PersonaId), [u8; 64]>,
+    /// Of nodes that are not here yet.
+    early: Vec<NodeSignature>,
+}
+
+fn signed(((node, persona), sig): (&(NodeId, PersonaId), &[u8; 64])) -> NodeSignature {
+    NodeSignature { node: *node, persona: *persona, sig: *sig }
+}
+
+impl<N: MlsNode> Dag<N> {
+    /// Takes a signature in. True when it is new and counts; one of an unknown node waits.
+    pub(crate) fn offer_signature(&mut self, group: &GroupId, signature: &NodeSignature) -> bool {
+        let key = (signature.node, signature.persona);
+        let Some(entry) = self.nodes.get(&signature.node) else {
+            if !self.signatures.early.contains(signature) {
+                if self.signatures.early.len() >= EARLY {
+                    self.signatures.early.remove(0);
+                }
+                self.signatures.early.push(signature.clone());
+            }
+            return false;
+        };
+        // So no more are kept than there are members to each node.
+        let may_count = entry.elders.contains_key(&signature.persona) && !self.signatures.known.contains_key(&key);
+        let message = signature_message(group, &signature.node);
+        if !may_count || !persona::verify(&signature.persona.0, &message, &signature.sig) {
+            return false;
+        }
+        self.signatures.known.insert(key, signature.sig);
+        true
+    }
+
+    /// Takes in what waited for nodes that are here now. Returns what counts.
+    pub(crate) fn retry_signatures(&mut self, group: &GroupId) -> Vec<NodeSignature> {
+        let (here, early) =
+            std::mem::take(&mut self.signatures.early).into_iter().partition(|s| self.nodes.contains_key(&s.node));
+        self.signatures.early = early;
+        let here: Vec<NodeSignature> = here;
+        here.into_iter().filter(|s| self.offer_signature(group, s)).collect()
+    }
+
+    /// One from disk, verified before it was written.
+    pub(crate) fn restore_signature(&mut self, node: NodeId, persona: PersonaId, sig: [u8; 64]) {
+        self.signatures.known.insert((node, persona), sig);
+    }
+
+    /// All that count.
+    pub(crate) fn signatures(&self) -> impl Iterator<Item = NodeSignature> {
+        self.signatures.known.iter().map(signed)
+    }
+
+    pub(crate) fn signature(&self, node: &NodeId, persona: &PersonaId) -> Option<NodeSignature> {
+        self.signatures.known.get_key_value(&(*node, *persona)).map(signed)
+    }
+
+    pub(super) fn signers(&self) -> BTreeSet<(NodeId, PersonaId)> {
+        self.signatures.known.keys().copied().collect()
+    }
+
+    /// Those that wait.
+    pub(crate) fn early_signatures(&self) -> impl Iterator<Item = &NodeSignature> {
+        self.signatures.early.iter()
+    }
+
+    /// Those that say something that no deeper one of the same persona says: a signature stands for all ancestors.
+    /// Deepest first, as many as a door may carry.
+    pub(crate) fn telling_signatures(&self) -> Vec<NodeSignature> {
+        let depth = |node: &NodeId| self.nodes.get(node).map_or(0, |e| e.depth);
+        let mut all: Vec<_> = self.signatures().collect();
+        all.sort_by_key(|s| std::cmp::Reverse((depth(&s.node), s.node, s.persona)));
+        let mut telling: Vec<NodeSignature> = Vec::new();
+        for signature in all {
+            let deeper = telling.iter().filter(|t| t.persona == signature.persona);
+            if !deeper.into_iter().any(|t| self.descends(&t.node, &signature.node)) {
+                telling.push(signature);
+            }
+        }
+        telling.truncate(DOOR_SIGNATURES_MAX);
+        telling
+    }
+
+    /// How much the tip rests on: nodes and signatures.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.nodes.len(), self.signatures.known.len())
+    }
+
+    /// Whether a node is final.
+    pub(crate) fn is_final(&self, node: &NodeId) -> bool {
+        self.descends(&self.certified, node)
+    }
+
+    /// Whether a persona's signatures count for what comes after the last final node, and whether as a facilitator's.
+    pub(crate) fn decides(&self, who: &PersonaId) -> Option<bool> {
+        let policy = &self.nodes.get(&self.certified)?.policy;
+        let facilitates = policy.facilitators.contains(who);
+        let votes = facilitates || (policy.facilitators.len() == 2 && policy.members.contains(who));
+        votes.then_some(facilitates)
+    }
+
+    /// The node that `who` should sign now.
+    pub(crate) fn to_sign(&self, log: &PolicyLog, who: &PersonaId) -> Option<NodeId> {
+        let mut held = BTreeSet::new();
+        for (node, entry) in &self.nodes {
+            let mut at = Some(*node).filter(|_| entry.state.as_ref().is_some_and(MlsNode::has_secrets));
+            // A signature stands for the ancestors, so whoever holds a node may sign through them.
+            while let Some(next) = at.filter(|n| held.insert(*n)) {
+                at = self.nodes.get(&next).and_then(|e| e.parent);
+            }
+        }
+        select::to_sign(&self.selection(log), who, |node| held.contains(node))
+    }
+
+    /// What a Leave names: it counts as its author's last signature.
+    pub(crate) fn leaves_at(&self, log: &PolicyLog, who: &PersonaId) -> NodeId {
+        if select::may_sign(&self.selection(log), who, &self.tip) {
+            return self.tip;
+        }
+        let own = self
+            .signatures
+            .known
+            .keys()
+            .filter(|(_, p)| p == who)
+            .filter_map(|(n, _)| Some((self.nodes.get(n)?.depth, *n)));
+        own.max().map_or(self.tip, |(_, node)| node)
+    }
+}

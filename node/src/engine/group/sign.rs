@@ -1,0 +1,88 @@
+//! When this member signs a node, which is how nodes become final.
+
+use hearth_crypto::mls::Mls;
+use hearth_protocol::{
+    frame::{Control, NodeSignature, signature_message},
+    packet::Packet,
+    time::Timestamp,
+};
+
+use super::{Group, rows};
+use crate::{engine::ctx::Ctx, store::Table};
+
+/// A facilitator signs this long after something changed: what comes together is signed together.
+const SIGN_MS: u64 = 5_000;
+/// Of two facilitators one may be away. Then the other members sign, and usually need not.
+const MEMBER_SIGN_MS: u64 = 10 * 60_000;
+
+/// When to look next, and what was there when it was last looked.
+#[derive(Debug, Default)]
+pub(crate) struct Signing {
+    due: Option<Timestamp>,
+    seen: (usize, usize),
+}
+
+impl<M: Mls> Group<M> {
+    /// Signs what should be signed, once it is time. Who is in touch with nobody signs nothing: what others did
+    /// meanwhile may be the better branch, and a signature binds.
+    pub(super) fn sign_if_due(&mut self, ctx: &mut Ctx<'_, M>) {
+        let me = self.me();
+        let decides = self.dag.decides(&me).filter(|_| self.is_joined() && !self.stranded && self.is_in_touch());
+        let Some(facilitates) = decides.filter(|_| !self.is_catching_up(ctx)) else {
+            self.signing = Signing::default();
+            return;
+        };
+        if self.signing.seen != self.dag.size() {
+            self.signing.seen = self.dag.size();
+            let wait = if facilitates { SIGN_MS } else { MEMBER_SIGN_MS };
+            self.signing.due.get_or_insert(ctx.now.plus_ms(wait));
+        }
+        if self.dag.is_final(&self.dag.tip) {
+            self.signing.due = None;
+        }
+        match self.signing.due {
+            Some(due) if due <= ctx.now => {
+                self.signing.due = None;
+                self.sign(ctx);
+            }
+            Some(due) => ctx.wake_at(due),
+            None => {}
+        }
+    }
+
+    fn is_in_touch(&self) -> bool {
+        let read = |a: &String| self.is_relay(a) && self.desk.is_control_read(a);
+        self.links.members() > 0 || self.desk.sessions.keys().any(read)
+    }
+
+    fn sign(&mut self, ctx: &mut Ctx<'_, M>) {
+        let me = self.me();
+        let Some(node) = self.dag.to_sign(&self.log, &me) else { return };
+        let Some(network) = self.dag.entry(&node).map(|e| e.network) else { return };
+        let sig = self.keys.sign_as_persona(&signature_message(&self.id, &node));
+        let signature = NodeSignature { node, persona: me, sig };
+        if self.dag.offer_signature(&self.id, &signature) {
+            self.signing.seen = self.dag.size();
+            self.save_signature(&signature, ctx);
+            self.publish_control(Control::Signature(signature), network, ctx);
+            self.reselect(ctx);
+        }
+    }
+
+    pub(super) fn take_signature(&mut self, signature: &NodeSignature, ctx: &mut Ctx<'_, M>) {
+        if self.dag.offer_signature(&self.id, signature) {
+            self.signature_counts(signature, ctx);
+        }
+    }
+
+    /// One of somebody else counts.
+    pub(super) fn signature_counts(&mut self, signature: &NodeSignature, ctx: &mut Ctx<'_, M>) {
+        self.save_signature(signature, ctx);
+        self.carry(&Packet::Control(Control::Signature(signature.clone())), &signature.node, ctx);
+    }
+
+    pub(super) fn save_signature(&self, signature: &NodeSignature, ctx: &mut Ctx<'_, M>) {
+        let key = rows::signature_key(&signature.node, &signature.persona);
+        ctx.write(self.id, Table::State, &key, Some(signature.sig.to_vec()));
+    }
+}
