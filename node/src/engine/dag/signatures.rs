@@ -145,3 +145,6 @@ impl<N: MlsNode> Dag<N> {
         own.max().map_or(self.tip, |(_, node)| node)
     }
 }
+
+#[cfg(test)]
+mod tests;
