@@ -42,7 +42,7 @@ screenshots: ## draw the pictures of docs/screenshots anew
 
 soak: ## the long runs: many more kills and seeds than CI; SEEDS=from..to resumes the simulator's
 	@scripts/system.sh test
-	HEARTH_ROUNDS=2000 HEARTH_SIM_SEEDS=$(SEEDS) $(CARGO) test --release --locked -p hearth-integration-tests -- --nocapture
+	HEARTH_ROUNDS=2000 HEARTH_SIM_SEEDS=$(SEEDS) $(CARGO) test $(ONCE) --test restart --test sim -- --nocapture
 
 model: ## the signing rule, model-checked in larger worlds than `make test` looks at
 	$(CARGO) test $(ONCE) --test signing -- --include-ignored --nocapture --test-threads 1

@@ -26,7 +26,10 @@ mod waiting;
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_crypto::mls::{Mls, Suite};
-use hearth_protocol::{id::GroupId, time::Timestamp};
+use hearth_protocol::{
+    id::{GroupId, NodeId},
+    time::Timestamp,
+};
 
 use crate::{
     app::{Command, CommandId, Event, Kind, Notice, Refusal},
@@ -183,6 +186,13 @@ impl<M: Mls> Engine<M> {
         }
         self.after(now, &mut fx);
         fx
+    }
+
+    /// The last node of a group that enough facilitators signed: it and what is above it are final. With the first node
+    /// alone it is that one.
+    #[must_use]
+    pub fn certified(&self, group: &GroupId) -> Option<NodeId> {
+        self.groups.get(group).map(|g| g.dag.certified)
     }
 
     /// Forks with rival certificates, over all groups: each proves that somebody broke the signing rule.

@@ -246,8 +246,6 @@ pub enum Answer {
         authenticator_hash: String,
         members_hash: String,
         policy_heads: Vec<OpId>,
-        /// The last node that enough facilitators signed: it and what is above it are final.
-        certified: NodeId,
     },
     Draft {
         text: Secret,

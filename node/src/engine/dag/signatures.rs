@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearth_crypto::{mls::MlsNode, persona, select};
+use hearth_crypto::{mls::MlsNode, persona, policy::PolicyLog, select};
 use hearth_protocol::{
-    frame::{NodeSignature, signature_message},
+    frame::{Control, NodeSignature, signature_message},
     id::{GroupId, NodeId, PersonaId},
     limits::DOOR_SIGNATURES_MAX,
 };
 
 use super::Dag;
-use hearth_crypto::policy::PolicyLog;
 
 /// Signatures that wait for their node; the oldest gives way, and sync brings it again.
 const EARLY: usize = 512;
@@ -20,8 +19,8 @@ const EARLY: usize = 512;
 pub(crate) struct Signatures {
     /// Verified, of nodes that are here, by personas that have had a leaf there.
     known: BTreeMap<(NodeId, PersonaId), [u8; 64]>,
-    /// Of nodes that are not here yet.
-    early: Vec<NodeSignature>,
+    /// Of nodes that are not here yet, under their names as control items.
+    early: Vec<([u8; 32], NodeSignature)>,
 }
 
 fn signed(((node, persona), sig): (&(NodeId, PersonaId), &[u8; 64])) -> NodeSignature {
@@ -33,11 +32,12 @@ impl<N: MlsNode> Dag<N> {
     pub(crate) fn offer_signature(&mut self, group: &GroupId, signature: &NodeSignature) -> bool {
         let key = (signature.node, signature.persona);
         let Some(entry) = self.nodes.get(&signature.node) else {
-            if !self.signatures.early.contains(signature) {
-                if self.signatures.early.len() >= EARLY {
-                    self.signatures.early.remove(0);
+            let (early, id) = (&mut self.signatures.early, Control::Signature(signature.clone()).hash());
+            if early.iter().all(|(known, _)| *known != id) {
+                if early.len() >= EARLY {
+                    early.remove(0);
                 }
-                self.signatures.early.push(signature.clone());
+                early.push((id, signature.clone()));
             }
             return false;
         };
@@ -53,11 +53,10 @@ impl<N: MlsNode> Dag<N> {
 
     /// Takes in what waited for nodes that are here now. Returns what counts.
     pub(crate) fn retry_signatures(&mut self, group: &GroupId) -> Vec<NodeSignature> {
-        let (here, early) =
-            std::mem::take(&mut self.signatures.early).into_iter().partition(|s| self.nodes.contains_key(&s.node));
+        let early = std::mem::take(&mut self.signatures.early);
+        let (here, early): (Vec<_>, _) = early.into_iter().partition(|(_, s)| self.nodes.contains_key(&s.node));
         self.signatures.early = early;
-        let here: Vec<NodeSignature> = here;
-        here.into_iter().filter(|s| self.offer_signature(group, s)).collect()
+        here.into_iter().map(|(_, s)| s).filter(|s| self.offer_signature(group, s)).collect()
     }
 
     /// One from disk, verified before it was written.
@@ -78,8 +77,8 @@ impl<N: MlsNode> Dag<N> {
         self.signatures.known.keys().copied().collect()
     }
 
-    /// Those that wait.
-    pub(crate) fn early_signatures(&self) -> impl Iterator<Item = &NodeSignature> {
+    /// Those that wait, under their names as control items.
+    pub(crate) fn early_signatures(&self) -> impl Iterator<Item = &([u8; 32], NodeSignature)> {
         self.signatures.early.iter()
     }
 
@@ -91,8 +90,8 @@ impl<N: MlsNode> Dag<N> {
         all.sort_by_key(|s| std::cmp::Reverse((depth(&s.node), s.node, s.persona)));
         let mut telling: Vec<NodeSignature> = Vec::new();
         for signature in all {
-            let deeper = telling.iter().filter(|t| t.persona == signature.persona);
-            if !deeper.into_iter().any(|t| self.descends(&t.node, &signature.node)) {
+            let mut deeper = telling.iter().filter(|t| t.persona == signature.persona);
+            if !deeper.any(|t| self.descends(&t.node, &signature.node)) {
                 telling.push(signature);
             }
         }
@@ -103,11 +102,6 @@ impl<N: MlsNode> Dag<N> {
     /// How much the tip rests on: nodes and signatures.
     pub(crate) fn size(&self) -> (usize, usize) {
         (self.nodes.len(), self.signatures.known.len())
-    }
-
-    /// Whether a node is final.
-    pub(crate) fn is_final(&self, node: &NodeId) -> bool {
-        self.descends(&self.certified, node)
     }
 
     /// Whether a persona's signatures count for what comes after the last final node, and whether as a facilitator's.

@@ -136,7 +136,6 @@ impl<M: Mls> Group<M> {
             authenticator_hash: hex(&authenticator),
             members_hash: hex(&roster),
             policy_heads: self.view.heads.clone(),
-            certified: self.dag.certified,
         })
     }
 

@@ -88,8 +88,7 @@ impl<M: Mls> Group<M> {
             self.waiting.insert(id, key);
         };
         self.dag.waiting().for_each(|(id, frame)| note(id.0, &|| Control::Commit(frame.clone())));
-        let early = self.dag.early_signatures().map(|s| Control::Signature(s.clone()));
-        early.for_each(|control| note(control.hash(), &|| control.clone()));
+        self.dag.early_signatures().for_each(|(id, signature)| note(*id, &|| Control::Signature(signature.clone())));
         self.log.waiting().for_each(|(id, op)| note(id.0, &|| Control::Op(op.clone())));
         fresh.iter().for_each(|(key, packet)| self.save_pending(key, Some(packet), ctx));
         before.values().for_each(|key| self.save_pending(key, None, ctx));

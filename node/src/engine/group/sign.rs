@@ -37,7 +37,8 @@ impl<M: Mls> Group<M> {
             let wait = if facilitates { SIGN_MS } else { MEMBER_SIGN_MS };
             self.signing.due.get_or_insert(ctx.now.plus_ms(wait));
         }
-        if self.dag.is_final(&self.dag.tip) {
+        // What is certified lies on the way to the tip, so this is all that can be final.
+        if self.dag.certified == self.dag.tip {
             self.signing.due = None;
         }
         match self.signing.due {
