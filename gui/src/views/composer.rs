@@ -31,6 +31,8 @@ pub struct ComposerRow {
 const PASTE_TOO_LONG: &str = "That is too long for one message, so it was not pasted: nothing is lost, it is still where you copied it. Paste it in parts.";
 const FULL: &str = "This is as long as one message can be. Send it, and go on in the next.";
 
+const KEYS: &str = "Enter sends, Shift+Enter begins a new line";
+
 /// The most lines before it scrolls.
 const LINES_MAX: f32 = 8.0;
 
@@ -109,7 +111,11 @@ pub fn show(ui: &mut Ui, row: &ComposerRow, draft: &mut Draft) -> Vec<Act> {
         if !draft.note_open && widgets::button(ui, Loud::Quiet, "Add a content note").clicked() {
             draft.note_open = true;
         }
-        widgets::note(ui, "Enter sends, Shift+Enter begins a new line");
+        // Broken into lines it would cover what is below; all keys are listed under Ctrl+/.
+        let pen = Pen::new(fonts::regular(size::NOTE), widgets::colors(ui).secondary);
+        if text::line(ui, KEYS, &pen, f32::INFINITY).size().x <= ui.available_width() {
+            widgets::note(ui, KEYS);
+        }
     });
     acts
 }

@@ -10,7 +10,7 @@ use crate::{
     widgets::{self, Loud},
 };
 
-/// The least room, in points, that who is in the group is shown in.
+/// The least room, in points, that who is in the group is shown in; its name needs half.
 const NOTE_MIN: f32 = 80.0;
 
 /// What the header says.
@@ -40,15 +40,18 @@ pub fn show(ui: &mut Ui, row: &HeaderRow) -> Vec<Act> {
     if row.groups_folded && widgets::button(ui, Loud::Plain, "Groups").clicked() {
         acts.push(Act::Ask(Dialog::Groups));
     }
+    let back = ["Back to the messages", "Back"];
+    let fits = |label: &&str| widgets::button_width(ui, label) + NOTE_MIN <= ui.available_width();
     let button = match (row.on_members, row.details_folded) {
-        (true, _) => Some(("Back to the messages", Page::Group)),
+        (true, _) => Some((back.into_iter().find(fits).unwrap_or("Back"), Page::Group)),
         (false, true) => Some(("Members", Page::Members)),
         (false, false) => None,
     };
     // The words give way to the button, never the other way round.
     let taken = button.map_or(0.0, |(label, _)| widgets::button_width(ui, label) + space::M);
     let room = ui.available_width() - taken - space::XL;
-    let name = text::line(ui, &row.name, &Pen::new(fonts::bold(size::TITLE), p.text), room);
+    let name = if room < NOTE_MIN / 2.0 { "" } else { row.name.as_str() };
+    let name = text::line(ui, name, &Pen::new(fonts::bold(size::TITLE), p.text), room.max(0.0));
     let left = room - name.size().x;
     let (at, heading) = ui.allocate_exact_size(name.size(), Sense::hover());
     ui.painter().galley(at.min, name, p.text);

@@ -217,20 +217,23 @@ fn head(s: &mut Sketch<'_>, m: &MessageItem) {
     if let Some(at) = s.at(measure::AVATAR / 2.0) {
         widgets::avatar(s.ui, at + vec2(0.0, measure::AVATAR / 2.0), measure::AVATAR, &m.author, &m.persona.0);
     }
-    let name = text::line(s.ui, &m.author, &Pen::new(fonts::semibold(size::BODY), p.text), s.text_width() - 160.0);
+    let time = text::line(s.ui, &m.time, &Pen::new(fonts::regular(size::SMALL), p.secondary), 80.0);
+    let room = s.text_width() - time.size().x - space::S;
+    let name = text::line(s.ui, &m.author, &Pen::new(fonts::semibold(size::BODY), p.text), room);
+    let beside = room - name.size().x - space::S;
     let (mut x, tall) = (GUTTER + name.size().x + space::S, name.size().y);
     s.galley(GUTTER, 0.0, name);
     if let Some(role) = m.role {
         let galley = text::line(s.ui, role, &Pen::new(fonts::medium(size::SMALL), p.on_selected), 120.0);
         let wide = galley.size().x + 14.0;
-        if let Some(at) = s.at(x) {
+        // Who it is comes before what they are here.
+        if let Some(at) = s.at(x).filter(|_| wide <= beside) {
             let chip = Rect::from_min_size(at + vec2(0.0, 1.0), vec2(wide, 19.0));
             s.ui.painter().rect_filled(chip, CornerRadius::same(9), p.selected);
             widgets::paint_centered(s.ui, chip, galley);
+            x += wide + space::S;
         }
-        x += wide + space::S;
     }
-    let time = text::line(s.ui, &m.time, &Pen::new(fonts::regular(size::SMALL), p.secondary), 80.0);
     s.galley(x, (tall - time.size().y) / 2.0 + 1.0, time);
     s.y += tall + 2.0;
 }
