@@ -37,6 +37,7 @@ use sha2::{Digest, Sha256};
 
 pub use check::Failure;
 pub(crate) use crash::Crash;
+pub use crash::{Strike, run_struck};
 pub use plan::{Act, Cut, Faults, Plan};
 pub use script::{Report, run};
 pub use shrink::shrink;
@@ -150,6 +151,9 @@ pub struct World<M: Mls> {
     trace: Sha256,
     steps: u64,
     pub(crate) crashes: usize,
+    /// Batches of writes so far, of all nodes.
+    pub(crate) batches: usize,
+    pub(crate) strike: Option<Strike>,
     broken: Option<Failure>,
 }
 
@@ -182,6 +186,8 @@ impl<M: Mls> World<M> {
             trace: Sha256::new(),
             steps: 0,
             crashes: 0,
+            batches: 0,
+            strike: None,
             broken: None,
         }
     }
@@ -303,7 +309,7 @@ impl<M: Mls> World<M> {
         if effects.send.len() > SENDS_MAX || effects.persist.len() > WRITES_MAX {
             self.breaks(8, "one input had effects without bound");
         }
-        if let Some(effects) = self.hold(node, effects) {
+        if let Some(effects) = self.hold(node, effects).and_then(|effects| self.spare(node, effects)) {
             self.carry_out(node, effects);
         }
     }

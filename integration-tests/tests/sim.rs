@@ -13,7 +13,7 @@ use std::{
 };
 
 use hearth_crypto::{mls::Suite, model::ModelMls, openmls_port::OpenMls};
-use hearth_integration_tests::sim::{self, Act, Failure, Faults, Plan, Report};
+use hearth_integration_tests::sim::{self, Act, Cut, Failure, Faults, Plan, Report, Strike};
 
 /// Seeds between two words on how far a long run is.
 const TELL: u64 = 250;
@@ -136,4 +136,101 @@ fn the_same_seed_gives_the_same_trace() {
         traces.insert(a.ok());
     }
     assert!(traces.len() > 15, "seeds differ");
+}
+
+/// A calm world with these acts.
+fn calm(nodes: usize, acts: Vec<(u64, Act)>) -> Plan {
+    let faults = Faults { drop: 0.0, duplicate: 0.0, reorder: 0.0, delay_ms: 50, skew_ms: 0 };
+    Plan { nodes, relays: 1, faults, alone: false, gone: None, acts, ..Plan::new(1) }
+}
+
+/// Crashes at every batch of writes of a plan, before the batch is on disk and right after. `whole` begins with the
+/// founding; else with the first act. Gives the number of batches.
+fn crash_at_every_write(name: &str, plan: &Plan, whole: bool) -> usize {
+    let run = |strike| sim::run_struck(plan, Suite::Classic, model, strike);
+    let (_, founded, end) = run(None).unwrap_or_else(|failure| panic!("{name}, no crash: {failure}"));
+    let first = if whole { 0 } else { founded };
+    let strikes = (first..end).flat_map(|batch| [Cut::Persisting, Cut::Persisted].map(|cut| Strike { batch, cut }));
+    let strikes: Vec<_> = strikes.collect();
+    let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                while let Some(strike) = strikes.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
+                    let crashed = |plan: &Plan| {
+                        let (report, ..) = sim::run_struck(plan, Suite::Classic, model, Some(*strike))?;
+                        assert_eq!(report.crashes, 1, "{strike:?} met no write");
+                        Ok(report)
+                    };
+                    if let Err(failure) = caught(crashed, plan) {
+                        failed.lock().unwrap().push(format!("{strike:?}: {failure}"));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap();
+    println!("{name}: {} batches, {} crashes, {} failed", end - first, strikes.len(), failed.len());
+    assert!(failed.is_empty(), "{name}, {} of {}:\n{}\n{plan}", failed.len(), strikes.len(), failed.join("\n"));
+    end - first
+}
+
+#[test]
+fn a_crash_at_every_write_of_founding_and_joining() {
+    let batches = crash_at_every_write("found and join", &calm(3, vec![]), true);
+    assert!(batches > 20, "only {batches} writes");
+}
+
+#[test]
+fn a_crash_at_every_write_of_talking() {
+    let acts = vec![
+        (200, Act::Say(0)),
+        (200, Act::Say(1)),
+        (10, Act::Say(2)),
+        (200, Act::Edit(1, 1)),
+        (200, Act::React(0, 2, true)),
+        (3_000, Act::Say(1)),
+    ];
+    let batches = crash_at_every_write("talk", &calm(3, acts), false);
+    assert!(batches > 10, "only {batches} writes");
+}
+
+#[test]
+fn a_crash_at_every_write_of_a_removal() {
+    let acts = vec![(200, Act::Say(3)), (200, Act::Remove(3)), (200, Act::Say(1)), (3_000, Act::Say(0))];
+    let batches = crash_at_every_write("remove", &calm(4, acts), false);
+    assert!(batches > 10, "only {batches} writes");
+}
+
+/// The founder and a facilitator write on both sides of a cut.
+#[test]
+fn a_crash_at_every_write_of_a_fork_that_heals() {
+    let acts = vec![
+        (200, Act::Promote(1, true)),
+        (60_000, Act::Partition { side: 1 << 1 | 1 << 3, one_way: false }),
+        (200, Act::Charter(0)),
+        (200, Act::Charter(1)),
+        (200, Act::Say(2)),
+        (200, Act::Say(3)),
+        (60_000, Act::Mend),
+    ];
+    let plan = calm(4, acts);
+    let forks = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}")).forks;
+    assert!(forks > 0, "nothing forked");
+    let batches = crash_at_every_write("fork and heal", &plan, false);
+    assert!(batches > 10, "only {batches} writes");
+}
+
+/// Three facilitators, so that a quorum of two makes nodes final.
+#[test]
+fn a_crash_at_every_write_of_signing() {
+    let acts = vec![
+        (200, Act::Promote(1, true)),
+        (3_000, Act::Promote(2, true)),
+        (3_000, Act::Charter(1)),
+        (200, Act::Say(2)),
+        (3_000, Act::Charter(2)),
+    ];
+    let batches = crash_at_every_write("sign", &calm(3, acts), false);
+    assert!(batches > 10, "only {batches} writes");
 }

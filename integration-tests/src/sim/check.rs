@@ -120,7 +120,7 @@ impl<M: Mls> World<M> {
                 return Err(Failure::new(6, what));
             }
         }
-        if story.stopped.contains(&0) {
+        if self.nodes.first().is_none_or(|n| n.life > 1) {
             // A notice may be lost with a process: the list is read anew at the next start.
             return Ok(());
         }

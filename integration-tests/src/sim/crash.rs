@@ -1,9 +1,38 @@
 //! Crashes: the driver takes inputs that are ready together, carries their effects out as one batch, and dies in it.
 
-use hearth_crypto::mls::Mls;
+use hearth_crypto::mls::{Mls, Suite};
 use hearth_node::engine::Effects;
 
-use super::{Cut, Happening, World};
+use super::{Cut, Failure, Happening, Plan, Report, World};
+
+/// How long a node that was struck stays away.
+const STRUCK_AWAY_MS: u64 = 1_000;
+
+/// A crash at one batch of writes, counted over all nodes from the beginning of the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strike {
+    /// Which batch.
+    pub batch: usize,
+    /// Before it is on disk, or when it is.
+    pub cut: Cut,
+}
+
+/// As [`super::run`], with one crash. Also tells how many batches had been written when the acts of the plan began,
+/// and how many in all.
+///
+/// # Errors
+/// The first broken invariant.
+pub fn run_struck<M: Mls + 'static>(
+    plan: &Plan,
+    suite: Suite,
+    make: impl Fn(u64) -> M + 'static,
+    strike: Option<Strike>,
+) -> Result<(Report, usize, usize), Failure> {
+    let mut world = World::new(plan, suite, make);
+    world.strike = strike;
+    let (report, founded) = world.live(plan)?;
+    Ok((report, founded, world.batches))
+}
 
 /// A node that is about to crash.
 pub(crate) struct Crash {
@@ -37,6 +66,18 @@ impl<M: Mls> World<M> {
             return None;
         }
         self.crash(node, crash);
+        None
+    }
+
+    /// Gives the effects back, unless this is the batch at which the node is struck.
+    pub(super) fn spare(&mut self, node: usize, effects: Effects) -> Option<Effects> {
+        if effects.persist.is_empty() {
+            return Some(effects);
+        }
+        let at = self.batches;
+        self.batches += 1;
+        let Some(Strike { cut, .. }) = self.strike.filter(|s| s.batch == at) else { return Some(effects) };
+        self.crash(node, Crash { inputs: 0, cut, away_ms: STRUCK_AWAY_MS, batch: effects });
         None
     }
 

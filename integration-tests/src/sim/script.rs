@@ -41,67 +41,70 @@ pub(crate) struct Story {
     pub(crate) gone: Option<usize>,
     link: String,
     asleep: Vec<usize>,
-    /// Nodes that stopped at least once.
-    pub(crate) stopped: Vec<usize>,
 }
 
 const MINUTE: u64 = 60_000;
 /// Sync rounds after which all must agree.
 const ROUNDS: usize = 8;
+/// How often the founder asks for what a crash may have kept from it.
+const TRIES: usize = 3;
 
 /// Runs one plan and checks the invariants.
 ///
 /// # Errors
 /// The first broken invariant.
 pub fn run<M: Mls + 'static>(plan: &Plan, suite: Suite, make: impl Fn(u64) -> M + 'static) -> Result<Report, Failure> {
-    let mut world = World::new(plan, suite, make);
-    let mut story = world.found()?;
-    story.gone = plan.gone;
-    world.come_in(&mut story, plan.alone);
-    for (pause, act) in &plan.acts {
-        world.wait(*pause);
-        world.act(&mut story, act);
-        world.unbroken()?;
-        if *act == Act::Complete {
-            world.check_now(&story)?;
-        }
-    }
-    let rounds = world.heal(&mut story)?;
-    let forks = |n: &Notice| matches!(n, Notice::ForkResolved { .. });
-    Ok(Report {
-        members: plan.nodes - story.removed.len(),
-        said: story.said.len(),
-        removed: story.removed.len(),
-        forks: world.nodes.iter().flat_map(|n| &n.notices).filter(|n| forks(n)).count(),
-        crashes: world.crashes,
-        rounds,
-        trace: world.trace(),
-    })
+    World::new(plan, suite, make).live(plan).map(|(report, _)| report)
 }
 
 impl<M: Mls> World<M> {
+    /// A whole life, and how many batches had been written when its acts began.
+    pub(super) fn live(&mut self, plan: &Plan) -> Result<(Report, usize), Failure> {
+        let mut story = self.found()?;
+        story.gone = plan.gone;
+        self.come_in(&mut story, plan.alone);
+        let founded = self.batches;
+        for (pause, act) in &plan.acts {
+            self.wait(*pause);
+            self.act(&mut story, act);
+            self.unbroken()?;
+            if *act == Act::Complete {
+                self.check_now(&story)?;
+            }
+        }
+        let rounds = self.heal(&mut story)?;
+        let forks = |n: &Notice| matches!(n, Notice::ForkResolved { .. });
+        let report = Report {
+            members: plan.nodes - story.removed.len(),
+            said: story.said.len(),
+            removed: story.removed.len(),
+            forks: self.nodes.iter().flat_map(|n| &n.notices).filter(|n| forks(n)).count(),
+            crashes: self.crashes,
+            rounds,
+            trace: self.trace(),
+        };
+        Ok((report, founded))
+    }
+
     /// The first node makes the group and a link for all others.
     fn found(&mut self) -> Result<Story, Failure> {
         for node in 0..self.nodes.len() {
             self.start(node);
         }
         let fail = |what: &str| Failure::new(0, what);
-        let name = Some(PersonaChoice { name: Some(format!("{CANARY} founder")) });
-        let create = Command::GroupCreate {
-            name: format!("{CANARY} Tuesday"),
-            template: None,
-            join: Join::Open,
-            history_days: None,
-            persona: name,
-        };
-        let Some(Answer::GroupCreated { group, persona }) = self.query(0, create) else {
-            return Err(fail("no group was made"));
-        };
+        let (group, persona) = self.make_group().ok_or_else(|| fail("no group was made"))?;
         self.wait(2_000);
         let uses = Some(u32::try_from(self.nodes.len()).unwrap_or(8) + 4);
-        let invite = self.ask(0, Command::InviteCreate { group, uses, expires_in_s: Some(30 * 86_400), role: None });
-        self.wait(12_000);
-        let reply = self.nodes.get_mut(0).and_then(|n| n.replies.remove(&invite));
+        let ask = Command::InviteCreate { group, uses, expires_in_s: Some(30 * 86_400), role: None };
+        let mut reply = None;
+        for _ in 0..TRIES {
+            let invite = self.ask(0, ask.clone());
+            self.wait(12_000);
+            reply = self.nodes.get_mut(0).and_then(|n| n.replies.remove(&invite));
+            if reply.is_some() {
+                break;
+            }
+        }
         let Some(Ok(Answer::Invite { link, held: true, .. })) = reply else {
             return Err(fail("no relay held the door"));
         };
@@ -119,8 +122,29 @@ impl<M: Mls> World<M> {
             gone: None,
             link: link.expose().to_owned(),
             asleep: vec![],
-            stopped: vec![],
         })
+    }
+
+    /// Asks until there is one: a reply may be lost in a crash, and the group stand all the same.
+    fn make_group(&mut self) -> Option<(GroupId, PersonaId)> {
+        for _ in 0..TRIES {
+            let create = Command::GroupCreate {
+                name: format!("{CANARY} Tuesday"),
+                template: None,
+                join: Join::Open,
+                history_days: None,
+                persona: Some(PersonaChoice { name: Some(format!("{CANARY} founder")) }),
+            };
+            if let Some(Answer::GroupCreated { group, persona }) = self.query(0, create) {
+                return Some((group, persona));
+            }
+            self.wait(2_000);
+            let Some(Answer::Groups { groups }) = self.query(0, Command::GroupList {}) else { continue };
+            let Some(group) = groups.first().map(|g| g.group) else { continue };
+            let Some(Answer::Group { members, .. }) = self.query(0, Command::GroupShow { group }) else { continue };
+            return members.iter().find(|m| m.you).map(|m| (group, m.persona));
+        }
+        None
     }
 
     pub(crate) fn wait(&mut self, ms: u64) {
@@ -162,7 +186,6 @@ impl<M: Mls> World<M> {
             Act::Crash { node, inputs, cut, away_ms } => {
                 if self.is_up(*node) {
                     self.arm(*node, *inputs, *cut, *away_ms);
-                    story.stopped.push(*node);
                 }
             }
             Act::Partition { side, one_way } => self.partition(*side, *one_way),
@@ -251,7 +274,6 @@ impl<M: Mls> World<M> {
         if self.is_up(node) {
             self.stop(node);
             story.asleep.push(node);
-            story.stopped.push(node);
         }
     }
 
