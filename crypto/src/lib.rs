@@ -1,5 +1,6 @@
 //! Hearth's pure core. No IO, no clock: time and randomness come in as arguments (OpenMLS takes its own entropy).
 
+pub mod chain;
 pub mod envelope;
 pub mod hpke;
 pub mod mls;

@@ -56,7 +56,7 @@ pub struct Binding {
     /// Heads of the policy log that this node realises, sorted.
     #[n(0)]
     pub heads: Vec<OpId>,
-    /// Root of the roster and roles that those heads give: `PolicyState::roster_root`.
+    /// Root of the roster and roles that those heads give, and of seniority at the parent: `PolicyState::roster_root`.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub roster_root: [u8; 32],
     /// The node that began the network; `None` in that node itself.
@@ -92,6 +92,19 @@ pub struct NodeFacts {
     pub binding: Binding,
     /// Every leaf, by index.
     pub leaves: Vec<Leaf>,
+}
+
+/// What a GroupContext says, read without its tree: of any node, checked by nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeContext {
+    /// The node that it makes.
+    pub node: NodeId,
+    /// The MLS group's id.
+    pub mls_group_id: [u8; 32],
+    /// MLS epoch.
+    pub epoch: u64,
+    /// The extension.
+    pub binding: Binding,
 }
 
 /// What a commit does, read and verified (signature, membership, tree) but not yet judged by policy.
@@ -187,6 +200,11 @@ pub enum MlsError {
 pub trait MlsNode: Sized {
     /// What anybody can read of it.
     fn facts(&self) -> &NodeFacts;
+    /// TLS encoding of its GroupContext, which its NodeId hashes.
+    ///
+    /// # Errors
+    /// [`MlsError::Library`].
+    fn context(&self) -> Result<Vec<u8>, MlsError>;
     /// Whether this member can read, write and commit here.
     fn has_secrets(&self) -> bool;
     /// Verifies a commit on this node without its secrets; returns what it does and the child's public side.
@@ -267,6 +285,13 @@ pub trait Mls {
     /// # Errors
     /// [`MlsError::Invalid`].
     fn open_group_info(&self, group_info: &[u8]) -> Result<Self::Node, MlsError>;
+    /// Reads a GroupContext as [`MlsNode::context`] gives it.
+    ///
+    /// # Errors
+    /// [`MlsError::Invalid`].
+    fn read_context(&self, context: &[u8]) -> Result<NodeContext, MlsError>;
+    /// The MLS epoch that a commit or application message claims, in clear in its header; `None` if it is neither.
+    fn epoch_of(&self, message: &[u8]) -> Option<u64>;
     /// Joins from outside on the node of `group_info`: the child, and the commit to send. `aad` carries the Join.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ use symbol::Key;
 use wire::{Content, GroupInfo, KeyPackage, PrivateKeys, Welcome};
 
 use crate::{
-    mls::{AddedLeaf, Binding, Mls, MlsError, Rows, Suite},
+    mls::{AddedLeaf, Binding, Mls, MlsError, NodeContext, Rows, Suite},
     persona::DeviceKeys,
 };
 
@@ -88,6 +88,17 @@ impl Mls for ModelMls {
     fn open_group_info(&self, group_info: &[u8]) -> Result<ModelNode, MlsError> {
         let info: GroupInfo = wire::read(wire::GROUP_INFO, group_info).map_err(|_| MlsError::Invalid)?;
         Ok(ModelNode::new(Public::from_info(&info)?, None))
+    }
+
+    fn read_context(&self, context: &[u8]) -> Result<NodeContext, MlsError> {
+        let context: public::Context = cbor::from_slice(context, wire::MAX).map_err(|_| MlsError::Invalid)?;
+        let (node, mls_group_id, epoch) = (context.node(), context.group, context.epoch);
+        Ok(NodeContext { node, mls_group_id, epoch, binding: context.binding })
+    }
+
+    fn epoch_of(&self, message: &[u8]) -> Option<u64> {
+        let commit = wire::read::<wire::Commit>(wire::COMMIT, message).map(|c| c.content.epoch);
+        commit.or_else(|_| wire::read::<wire::Message>(wire::MESSAGE, message).map(|m| m.epoch)).ok()
     }
 
     fn join_external(

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use openmls::{
     group::{GroupId, MlsGroup, ProposalStore, PublicGroup, StagedWelcome},
     prelude::{
-        KeyPackage, KeyPackageIn, LeafNodeParameters, MlsMessageBodyIn, ProtocolVersion,
+        KeyPackage, KeyPackageIn, LeafNodeParameters, MlsMessageBodyIn, ProtocolMessage, ProtocolVersion,
         tls_codec::{DeserializeBytes as _, Serialize as _},
     },
 };
@@ -28,7 +28,7 @@ use settings::{Crypto, DeviceSigner, Provider};
 use store::NodeStore;
 
 use crate::{
-    mls::{AddedLeaf, Binding, Mls, MlsError, Rows, Suite},
+    mls::{AddedLeaf, Binding, Mls, MlsError, NodeContext, Rows, Suite},
     persona::DeviceKeys,
 };
 
@@ -107,6 +107,19 @@ impl Mls for OpenMls {
             .map_err(|_| MlsError::Invalid)?;
         let facts = facts::verified(&group)?;
         Ok(OpenMlsNode::public_only(self.crypto.clone(), store, group, facts))
+    }
+
+    fn read_context(&self, context: &[u8]) -> Result<NodeContext, MlsError> {
+        facts::read_context(context).ok_or(MlsError::Invalid)
+    }
+
+    fn epoch_of(&self, message: &[u8]) -> Option<u64> {
+        let message = match node::read(message).ok()? {
+            MlsMessageBodyIn::PublicMessage(message) => ProtocolMessage::from(message),
+            MlsMessageBodyIn::PrivateMessage(message) => ProtocolMessage::from(message),
+            _ => return None,
+        };
+        Some(message.epoch().as_u64())
     }
 
     fn join_external(

@@ -83,6 +83,9 @@ pub trait Seniority {
     /// leaf's index. `None` comes last; ties go by id.
     fn of(&self, persona: &PersonaId) -> Option<(u64, u32)>;
 
+    /// Everybody of whom [`Self::of`] knows something, those who left too, by PersonaId.
+    fn all(&self) -> Vec<(PersonaId, (u64, u32))>;
+
     /// Who decides about a Recover on `base`: the roster of that node, where it is the last certified one at or above
     /// the node judged at, or was when a certified node realised a Recover on it. `None`: nobody, so that a Recover
     /// on anything else has no effect.
@@ -97,11 +100,19 @@ impl Seniority for () {
     fn of(&self, _: &PersonaId) -> Option<(u64, u32)> {
         None
     }
+
+    fn all(&self) -> Vec<(PersonaId, (u64, u32))> {
+        Vec::new()
+    }
 }
 
 impl Seniority for std::collections::BTreeMap<PersonaId, (u64, u32)> {
     fn of(&self, persona: &PersonaId) -> Option<(u64, u32)> {
         self.get(persona).copied()
+    }
+
+    fn all(&self) -> Vec<(PersonaId, (u64, u32))> {
+        self.iter().map(|(persona, place)| (*persona, *place)).collect()
     }
 }
 

@@ -16,6 +16,7 @@ use std::{
 use hearth_protocol::id::{FrameId, NodeId, OpId, PersonaId};
 
 pub use certificate::Conflict;
+pub(crate) use certificate::quorum;
 pub use signing::{may_sign, to_sign};
 
 use dag::Dag;

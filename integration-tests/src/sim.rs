@@ -137,6 +137,7 @@ pub struct World<M: Mls> {
     pub(crate) rng: ChaCha20Rng,
     pub(crate) faults: Faults,
     suite: Suite,
+    dag_bytes: Option<usize>,
     pub(crate) now: u64,
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     happenings: BTreeMap<(u64, u64), Happening>,
@@ -154,6 +155,8 @@ pub struct World<M: Mls> {
     /// Batches of writes so far, of all nodes.
     pub(crate) batches: usize,
     pub(crate) strike: Option<Strike>,
+    /// Bytes of the largest body that was written to a slot.
+    pub(crate) largest_slot: usize,
     broken: Option<Failure>,
 }
 
@@ -173,6 +176,7 @@ impl<M: Mls> World<M> {
             rng,
             faults,
             suite,
+            dag_bytes: plan.dag_bytes,
             now: START + plan.hour_ms,
             queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
@@ -188,6 +192,7 @@ impl<M: Mls> World<M> {
             crashes: 0,
             batches: 0,
             strike: None,
+            largest_slot: 0,
             broken: None,
         }
     }
@@ -230,7 +235,8 @@ impl<M: Mls> World<M> {
         self.rng.fill_bytes(&mut seed);
         let relays = self.relays.iter().map(|r| r.address.clone()).collect();
         let mls = (self.make)(self.rng.next_u64());
-        let mut engine = Engine::new(mls, EngineConfig { relays, suite: Some(self.suite) }, seed);
+        let mut engine =
+            Engine::new(mls, EngineConfig { relays, suite: Some(self.suite), dag_bytes: self.dag_bytes }, seed);
         let now = self.clock(node);
         let Some(at) = self.nodes.get_mut(node) else { return };
         if at.engine.is_some() {

@@ -12,7 +12,7 @@ use hearth_protocol::{id::GroupId, link::InviteLink, time::Timestamp};
 const NOW: Timestamp = Timestamp(1_767_225_600_400);
 
 fn engine(n: u8) -> Engine<ModelMls> {
-    let config = EngineConfig { relays: Vec::new(), suite: Some(Suite::Classic) };
+    let config = EngineConfig { suite: Some(Suite::Classic), ..EngineConfig::default() };
     Engine::new(ModelMls::new([n; 32]), config, [n; 32])
 }
 

@@ -43,7 +43,7 @@ struct Member {
 
 impl Member {
     fn new() -> Self {
-        let config = EngineConfig { relays: vec![ADDRESS.into()], suite: None };
+        let config = EngineConfig { relays: vec![ADDRESS.into()], ..EngineConfig::default() };
         let engine = Engine::new(ModelMls::new([7; 32]), config, [8; 32]);
         let mut member = Self {
             engine,
@@ -256,7 +256,7 @@ fn whoever_greets_with_anything_but_its_own_card_is_sent_away() {
     let up = |link| LaneEvent::LinkUp { lane, link: LinkId(link), peer: vec![2; 38], outbound: false };
     member.lane(up(0));
     let hello = member.told.pop().unwrap();
-    let SyncMessage::Hello(card) = cbor::read(&hello).unwrap() else { panic!("no greeting") };
+    let SyncMessage::Hello { card, base } = cbor::read(&hello).unwrap() else { panic!("no greeting") };
     let set = SyncSet::Control;
     let words = [
         ("noise", (0..5_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()),
@@ -264,8 +264,14 @@ fn whoever_greets_with_anything_but_its_own_card_is_sent_away() {
         ("half a greeting", hello[..hello.len() - 1].to_vec()),
         ("a greeting and a byte", [&hello[..], &[0]].concat()),
         ("a recorded greeting", hello.clone()),
-        ("a card that nobody signed", cbor::to_vec(&SyncMessage::Hello(SignedCard { sig: [0; 64], ..card.clone() }))),
-        ("a card of noise", cbor::to_vec(&SyncMessage::Hello(SignedCard { content: vec![0x81; 900], ..card }))),
+        (
+            "a card that nobody signed",
+            cbor::to_vec(&SyncMessage::Hello { card: SignedCard { sig: [0; 64], ..card.clone() }, base }),
+        ),
+        (
+            "a card of noise",
+            cbor::to_vec(&SyncMessage::Hello { card: SignedCard { content: vec![0x81; 900], ..card }, base }),
+        ),
         ("a question", cbor::to_vec(&SyncMessage::Want { set, ids: vec![vec![3; 32].into()] })),
         ("a comparison", cbor::to_vec(&SyncMessage::Reconcile { set, to_initiator: false, payload: vec![0x61] })),
         ("an answer", cbor::to_vec(&SyncMessage::Items { packets: vec![vec![3; 32].into()] })),

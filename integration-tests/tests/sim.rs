@@ -144,12 +144,25 @@ fn calm(nodes: usize, acts: Vec<(u64, Act)>) -> Plan {
     Plan { nodes, relays: 1, faults, alone: false, gone: None, acts, ..Plan::new(1) }
 }
 
-/// Crashes at every batch of writes of a plan, before the batch is on disk and right after. `whole` begins with the
-/// founding; else with the first act. Gives the number of batches.
-fn crash_at_every_write(name: &str, plan: &Plan, whole: bool) -> usize {
+/// Which batches of writes of a plan.
+enum Part {
+    Whole,
+    /// From the first act on.
+    Acts,
+    /// So many at the end.
+    Last(usize),
+}
+
+/// Crashes at every batch of writes of a part of a plan, before the batch is on disk and right after. Gives the number
+/// of batches.
+fn crash_at_every_write(name: &str, plan: &Plan, part: Part) -> usize {
     let run = |strike| sim::run_struck(plan, Suite::Classic, model, strike);
     let (_, founded, end) = run(None).unwrap_or_else(|failure| panic!("{name}, no crash: {failure}"));
-    let first = if whole { 0 } else { founded };
+    let first = match part {
+        Part::Whole => 0,
+        Part::Acts => founded,
+        Part::Last(batches) => end.saturating_sub(batches),
+    };
     let strikes = (first..end).flat_map(|batch| [Cut::Persisting, Cut::Persisted].map(|cut| Strike { batch, cut }));
     let strikes: Vec<_> = strikes.collect();
     let (next, failed) = (AtomicU64::new(0), Mutex::new(Vec::new()));
@@ -177,7 +190,7 @@ fn crash_at_every_write(name: &str, plan: &Plan, whole: bool) -> usize {
 
 #[test]
 fn a_crash_at_every_write_of_founding_and_joining() {
-    let batches = crash_at_every_write("found and join", &calm(3, vec![]), true);
+    let batches = crash_at_every_write("found and join", &calm(3, vec![]), Part::Whole);
     assert!(batches > 20, "only {batches} writes");
 }
 
@@ -191,14 +204,14 @@ fn a_crash_at_every_write_of_talking() {
         (200, Act::React(0, 2, true)),
         (3_000, Act::Say(1)),
     ];
-    let batches = crash_at_every_write("talk", &calm(3, acts), false);
+    let batches = crash_at_every_write("talk", &calm(3, acts), Part::Acts);
     assert!(batches > 10, "only {batches} writes");
 }
 
 #[test]
 fn a_crash_at_every_write_of_a_removal() {
     let acts = vec![(200, Act::Say(3)), (200, Act::Remove(3)), (200, Act::Say(1)), (3_000, Act::Say(0))];
-    let batches = crash_at_every_write("remove", &calm(4, acts), false);
+    let batches = crash_at_every_write("remove", &calm(4, acts), Part::Acts);
     assert!(batches > 10, "only {batches} writes");
 }
 
@@ -217,8 +230,68 @@ fn a_crash_at_every_write_of_a_fork_that_heals() {
     let plan = calm(4, acts);
     let forks = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}")).forks;
     assert!(forks > 0, "nothing forked");
-    let batches = crash_at_every_write("fork and heal", &plan, false);
+    let batches = crash_at_every_write("fork and heal", &plan, Part::Acts);
     assert!(batches > 10, "only {batches} writes");
+}
+
+/// Two facilitators who change the charter by turns, so often that what came first is left behind.
+fn long_past(commits: usize) -> Vec<(u64, Act)> {
+    let turn = |n: usize| [(6_000, Act::Charter(n % 2)), (200, Act::Say(n % 3))];
+    (0..commits).flat_map(turn).collect()
+}
+
+#[test]
+fn the_base_moves_and_whoever_comes_later_begins_there() {
+    let mut acts = vec![(200, Act::Promote(1, true)), (20_000, Act::Say(2)), (200, Act::Sleep(2))];
+    acts.extend(long_past(20));
+    acts.extend([(200, Act::Join(3)), (5_000, Act::Say(3))]);
+    acts.extend(long_past(30));
+    // One restarts on a later base, one comes back from before it, one comes in.
+    acts.extend([(200, Act::Sleep(1)), (5_000, Act::Wake(1)), (5_000, Act::Wake(0)), (5_000, Act::Join(4))]);
+    acts.extend([(5_000, Act::Say(2)), (200, Act::Say(4)), (200, Act::Charter(0)), (20_000, Act::Say(1))]);
+    let plan = Plan { late: 2, dag_bytes: Some(1), ..calm(5, acts) };
+    let Report { bases, members, .. } = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+    assert_eq!(members, 5);
+    let bases: Vec<u64> = bases.into_iter().map(|b| b.expect("everybody is up and in")).collect();
+    assert!(bases.iter().all(|b| *b > 0), "{bases:?}");
+    assert!(bases[4] > bases[0], "a newcomer begins at what is final, not where others still keep what came before");
+}
+
+/// With real MLS, post-quantum, whose commits are large: whoever comes in after many of them finds a small door.
+#[test]
+fn a_long_past_makes_no_larger_door() {
+    let doors = [4, 80].map(|commits| {
+        let mut acts = vec![(200, Act::Promote(1, true))];
+        acts.extend(long_past(commits));
+        acts.extend([(20_000, Act::Join(3)), (5_000, Act::Say(3)), (5_000, Act::Say(0))]);
+        let plan = Plan { late: 1, ..calm(4, acts) };
+        let run = sim::run(&plan, Suite::Hybrid, |_| OpenMls::default());
+        let report = run.unwrap_or_else(|failure| panic!("{plan}{failure}"));
+        assert_eq!(report.members, 4);
+        report.largest_door
+    });
+    println!("largest door, after a few commits and after many: {doors:?} bytes");
+    // Its ops still grow, and a body is padded to a power of two.
+    assert!(doors[1] <= doors[0] * 2, "{doors:?}");
+}
+
+#[test]
+fn many_joins_in_a_row_are_written_in() {
+    let acts = vec![(60_000, Act::Join(21)), (5_000, Act::Say(21)), (5_000, Act::Say(20))];
+    let plan = Plan { late: 1, ..calm(22, acts) };
+    let report = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+    assert!(report.bases[21] > Some(16), "nobody wrote a commit that a newcomer can begin at: {:?}", report.bases[21]);
+}
+
+#[test]
+fn a_crash_at_every_write_while_the_base_moves() {
+    let mut acts = vec![(200, Act::Promote(1, true))];
+    acts.extend(long_past(27));
+    let plan = Plan { dag_bytes: Some(1), ..calm(3, acts) };
+    let report = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+    assert!(report.bases.iter().all(|b| *b > Some(0)), "{:?}", report.bases);
+    let batches = crash_at_every_write("move the base", &plan, Part::Last(40));
+    assert_eq!(batches, 40);
 }
 
 /// Three facilitators, so that a quorum of two makes nodes final.
@@ -231,6 +304,6 @@ fn a_crash_at_every_write_of_signing() {
         (200, Act::Say(2)),
         (3_000, Act::Charter(2)),
     ];
-    let batches = crash_at_every_write("sign", &calm(3, acts), false);
+    let batches = crash_at_every_write("sign", &calm(3, acts), Part::Acts);
     assert!(batches > 10, "only {batches} writes");
 }

@@ -100,7 +100,13 @@ pub struct EngineConfig {
     pub relays: Vec<String>,
     /// Suite of groups created here; `None` is the default, hybrid post-quantum.
     pub suite: Option<Suite>,
+    /// About how many bytes of commits and rosters each group keeps in memory; more, and what is final is left behind.
+    /// `None` is the default, 4 MiB.
+    pub dag_bytes: Option<usize>,
 }
+
+/// Enough for a few hundred commits of a small group, and for those of a week of a large one.
+const DAG_BYTES: usize = 4 * 1024 * 1024;
 
 /// All groups of one vault. Generic over the MLS library, so that the simulator can run it with a model.
 pub struct Engine<M: Mls> {
@@ -122,8 +128,8 @@ impl<M: Mls> Engine<M> {
     /// An engine without groups. `seed` is 32 bytes of the operating system's entropy (or a test's own).
     pub fn new(mls: M, config: EngineConfig, seed: [u8; 32]) -> Self {
         Self {
+            shared: Shared::new(mls, seed, config.dag_bytes.unwrap_or(DAG_BYTES)),
             config,
-            shared: Shared::new(mls, seed),
             groups: BTreeMap::new(),
             attempts: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -193,6 +199,12 @@ impl<M: Mls> Engine<M> {
     #[must_use]
     pub fn certified(&self, group: &GroupId) -> Option<NodeId> {
         self.groups.get(group).map(|g| g.dag.certified)
+    }
+
+    /// MLS epoch of the node that a group's DAG begins at; 0 is the first node.
+    #[must_use]
+    pub fn base_epoch(&self, group: &GroupId) -> Option<u64> {
+        self.groups.get(group).map(|g| g.dag.base_depth())
     }
 
     /// Forks with rival certificates, over all groups: each proves that somebody broke the signing rule.

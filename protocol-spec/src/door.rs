@@ -6,8 +6,11 @@ use zeroize::Zeroize as _;
 use crate::{
     cbor::Wire,
     frame::{CommitFrame, NodeSignature},
-    id::{GroupId, NodeId, OpId},
-    limits::{DOOR_FRAMES_MAX, DOOR_MAX, DOOR_OPS_MAX, DOOR_SIGNATURES_MAX},
+    id::{GroupId, NodeId, OpId, PersonaId},
+    limits::{
+        CHAIN_MAX, CONTEXT_MAX, DOOR_ELDERS_MAX, DOOR_FRAMES_MAX, DOOR_MAX, DOOR_OPS_MAX, DOOR_SIGNATURES_MAX,
+        MEMBERS_MAX,
+    },
     op::SignedOp,
     time::Day,
 };
@@ -54,7 +57,7 @@ pub struct DoorBody {
     /// MLSMessage of the node's GroupInfo, ratchet tree and external public key inside.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub group_info: Vec<u8>,
-    /// The last certified node, or the first of the group: the root of the joiner's commit DAG.
+    /// A final node of class 0, or the first of the group: the root of the joiner's commit DAG.
     #[n(3)]
     pub base: NodeId,
     /// MLSMessage of the base's GroupInfo with its tree; empty when `base` is `node`.
@@ -72,6 +75,48 @@ pub struct DoorBody {
     /// The network of `node`.
     #[n(8)]
     pub keys: NetworkKeys,
+    /// Who had come before `base`, by PersonaId; none when it is the first node.
+    #[n(9)]
+    pub elders: Vec<Elder>,
+    /// What makes `base` final, link by link from Genesis; none when it is the first node.
+    #[n(10)]
+    pub chain: Vec<Link>,
+}
+
+/// Somebody's place in seniority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Elder {
+    /// Who.
+    #[n(0)]
+    pub persona: PersonaId,
+    /// Depth of the first node with a leaf of theirs.
+    #[n(1)]
+    pub depth: u64,
+    /// That leaf's index.
+    #[n(2)]
+    pub leaf: u32,
+}
+
+/// A final node of class 0 or 1, and the quorum that made it so: those who decided at the link before.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Link {
+    /// TLS encoding of its GroupContext, which its NodeId hashes.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub context: Vec<u8>,
+    /// Signatures of exactly this node.
+    #[n(1)]
+    pub signatures: Vec<LinkSignature>,
+}
+
+/// One of a link's signatures.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LinkSignature {
+    /// Who signs.
+    #[n(0)]
+    pub persona: PersonaId,
+    /// Ed25519 by `persona` over what a node's signature covers.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub sig: [u8; 64],
 }
 
 impl Wire for DoorBody {
@@ -82,6 +127,9 @@ impl Wire for DoorBody {
             && self.signatures.len() <= DOOR_SIGNATURES_MAX
             && (1..=DOOR_OPS_MAX).contains(&self.ops.len())
             && self.ops.iter().all(Wire::within_limits)
+            && self.elders.len() <= DOOR_ELDERS_MAX
+            && self.chain.len() <= CHAIN_MAX
+            && self.chain.iter().all(|l| l.context.len() <= CONTEXT_MAX && l.signatures.len() <= MEMBERS_MAX)
     }
 }
 

@@ -102,6 +102,12 @@ pub const DOOR_OPS_MAX: usize = 8_192;
 pub const DOOR_FRAMES_MAX: usize = 2_048;
 /// Signatures of one door.
 pub const DOOR_SIGNATURES_MAX: usize = 8_192;
+/// Places in seniority that one door tells.
+pub const DOOR_ELDERS_MAX: usize = 8_192;
+/// Links of the chain from Genesis to a later base.
+pub const CHAIN_MAX: usize = 64;
+/// A GroupContext in a link, in bytes.
+pub const CONTEXT_MAX: usize = 16_384;
 /// Bodies that a slot keeps.
 pub const SLOT_KEEPS: usize = 4;
 /// One length-prefixed frame between a member and a relay.
@@ -120,5 +126,5 @@ pub const SYNC_WANT_MAX: usize = 4_096;
 pub const SYNC_ITEMS_MAX: usize = 4_096;
 /// An invite link, in characters.
 pub const LINK_MAX: usize = 4_096;
-/// One child per device and parent; class 2 and 3 nodes of one persona since the last certificate.
+/// Class 2 and 3 nodes of one persona since the last class 0 node.
 pub const LIGHT_NODES_MAX: usize = 8;

@@ -28,7 +28,14 @@ pub enum SyncSet {
 pub enum SyncMessage {
     /// First on every link, within ten seconds, else it is closed.
     #[n(0)]
-    Hello(#[n(0)] SignedCard),
+    Hello {
+        /// Who is there.
+        #[n(0)]
+        card: SignedCard,
+        /// MLS epoch of the sender's base: it keeps nothing of nodes up to there, and wants nothing of them.
+        #[n(1)]
+        base: u64,
+    },
     /// A negentropy message; `to_initiator` tells the two directions apart.
     #[n(1)]
     Reconcile {
@@ -73,7 +80,7 @@ impl Wire for SyncMessage {
 
     fn within_limits(&self) -> bool {
         match self {
-            Self::Hello(card) => card.within_limits(),
+            Self::Hello { card, .. } => card.within_limits(),
             Self::Want { ids, .. } => ids.len() <= SYNC_WANT_MAX && ids.iter().all(|id| id.len() == 32),
             Self::Items { packets } => packets.len() <= SYNC_ITEMS_MAX,
             Self::Reconcile { .. } | Self::Done { .. } => true,

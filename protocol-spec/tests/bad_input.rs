@@ -162,6 +162,8 @@ fn a_door_holds_at_least_genesis() {
             ops,
             signatures,
             keys: keys.clone(),
+            elders: vec![],
+            chain: vec![],
         })
     };
     assert_eq!(door(vec![SignedOp { content: vec![], sig: [0; 64] }]), Ok(()));

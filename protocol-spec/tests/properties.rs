@@ -5,7 +5,7 @@ use hearth_protocol::{
     card::{CardContent, Record, SignedCard},
     cbor::{self, Wire},
     content::{Content, Expiration, Extensions, ExternalPart, Key, Part, PartKind, PartSemantics, Value},
-    door::{ClosedReason, DoorBody, DoorWrapper, NetworkKeys},
+    door::{ClosedReason, DoorBody, DoorWrapper, Elder, Link, LinkSignature, NetworkKeys},
     envelope::{AppMessage, EnvelopeContent, SignedEnvelope},
     frame::{CommitFrame, Control, Nack, NodeSignature, WelcomeFrame},
     id::*,
@@ -339,8 +339,13 @@ fn door() -> impl Strategy<Value = DoorBody> {
     let keys = (node(), any::<u64>(), uniform32(any::<u8>()), uniform32(any::<u8>()))
         .prop_map(|(network, day, secret, control)| NetworkKeys { network, day: Day(day), secret, control });
     let lists = (vec(commit_frame(), 0..3), vec(signed_op(), 1..3), vec(node_signature(), 0..3));
-    (group(), node(), few_bytes(), node(), few_bytes(), lists, keys).prop_map(
-        |(group, node, group_info, base, base_info, (frames, ops, signatures), keys)| DoorBody {
+    let elder =
+        (persona(), any::<u64>(), any::<u32>()).prop_map(|(persona, depth, leaf)| Elder { persona, depth, leaf });
+    let signature = (persona(), sig()).prop_map(|(persona, sig)| LinkSignature { persona, sig });
+    let link = (few_bytes(), vec(signature, 0..3)).prop_map(|(context, signatures)| Link { context, signatures });
+    let base = (node(), few_bytes(), vec(elder, 0..3), vec(link, 0..3));
+    (group(), node(), few_bytes(), base, lists, keys).prop_map(
+        |(group, node, group_info, (base, base_info, elders, chain), (frames, ops, signatures), keys)| DoorBody {
             group,
             node,
             group_info,
@@ -350,6 +355,8 @@ fn door() -> impl Strategy<Value = DoorBody> {
             ops,
             signatures,
             keys,
+            elders,
+            chain,
         },
     )
 }
@@ -394,7 +401,7 @@ fn sync_message() -> impl Strategy<Value = SyncMessage> {
     let set = || select(vec![SyncSet::Control, SyncSet::Envelopes]);
     let lists = || vec(few_bytes().prop_map(ByteVec::from), 0..5);
     prop_oneof![
-        signed_card().prop_map(SyncMessage::Hello),
+        (signed_card(), any::<u64>()).prop_map(|(card, base)| SyncMessage::Hello { card, base }),
         (set(), any::<bool>(), few_bytes()).prop_map(|(set, to_initiator, payload)| SyncMessage::Reconcile {
             set,
             to_initiator,

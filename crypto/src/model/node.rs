@@ -117,6 +117,10 @@ impl MlsNode for ModelNode {
         &self.public.facts
     }
 
+    fn context(&self) -> Result<Vec<u8>, MlsError> {
+        Ok(cbor::to_vec(&self.public.context()))
+    }
+
     fn has_secrets(&self) -> bool {
         self.secret.is_some()
     }

@@ -26,6 +26,31 @@ pub(super) struct Public {
     keys: Vec<Key>,
     pub(super) confirmed: Key,
     tag: Key,
+    /// Hash of the tree.
+    tree: Key,
+}
+
+/// What a NodeId hashes.
+#[derive(Encode, Decode)]
+pub(super) struct Context {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub(super) group: [u8; 32],
+    #[n(1)]
+    suite: u16,
+    #[n(2)]
+    pub(super) epoch: u64,
+    #[cbor(n(3), with = "minicbor::bytes")]
+    tree: Key,
+    #[cbor(n(4), with = "minicbor::bytes")]
+    confirmed: Key,
+    #[n(5)]
+    pub(super) binding: Binding,
+}
+
+impl Context {
+    pub(super) fn node(&self) -> NodeId {
+        NodeId(hash(&[b"hearth node/1", &cbor::to_vec(self)]))
+    }
 }
 
 /// A node's public side as a row.
@@ -81,10 +106,28 @@ impl Public {
             tree.extend(leaf.device.0);
             tree.extend(key);
         }
-        let head = [suite.code().to_be_bytes().as_slice(), &epoch.to_be_bytes()].concat();
-        let node =
-            NodeId(hash(&[b"hearth node/1", &group, &head, &hash(&[&tree]), &confirmed, &cbor::to_vec(&binding)]));
-        Self { group, suite, facts: NodeFacts { node, epoch, binding, leaves }, keys, confirmed, tag }
+        let tree = hash(&[&tree]);
+        let context = Context { group, suite: suite.code(), epoch, tree, confirmed, binding: binding.clone() };
+        Self {
+            group,
+            suite,
+            facts: NodeFacts { node: context.node(), epoch, binding, leaves },
+            keys,
+            confirmed,
+            tag,
+            tree,
+        }
+    }
+
+    pub(super) fn context(&self) -> Context {
+        Context {
+            group: self.group,
+            suite: self.suite.code(),
+            epoch: self.facts.epoch,
+            tree: self.tree,
+            confirmed: self.confirmed,
+            binding: self.facts.binding.clone(),
+        }
     }
 
     pub(super) fn from_parts(row: &PublicRow) -> Option<Self> {

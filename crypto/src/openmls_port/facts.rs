@@ -9,13 +9,14 @@ use openmls::{
     group::{GroupContext, Member, PublicGroup, StagedCommit},
     prelude::{
         Credential, CredentialType, KeyPackage, LeafNode, ProcessedMessage, ProcessedMessageContent, Proposal,
-        ProposalOrRefType, Sender, tls_codec::Serialize as _,
+        ProposalOrRefType, Sender,
+        tls_codec::{DeserializeBytes as _, Serialize as _},
     },
 };
 
 use super::settings::{BINDING, endless, required_capabilities};
 use crate::{
-    mls::{AddedLeaf, Binding, CommitFacts, Leaf, MlsError, NodeFacts, Suite},
+    mls::{AddedLeaf, Binding, CommitFacts, Leaf, MlsError, NodeContext, NodeFacts, Suite},
     persona::{LeafCredential, verify_credential},
 };
 
@@ -82,9 +83,27 @@ fn assemble(
             Ok(Leaf { index: member.index.u32(), persona, device })
         })
         .collect::<Result<Vec<_>, MlsError>>()?;
-    let bytes = context.tls_serialize_detached().map_err(|_| MlsError::Library)?;
-    let node = NodeId(hash(&[NODE_LABEL, &bytes]));
+    let node = node_id(&context_bytes(context)?);
     Ok(NodeFacts { node, epoch: context.epoch().as_u64(), binding, leaves })
+}
+
+pub(super) fn context_bytes(context: &GroupContext) -> Result<Vec<u8>, MlsError> {
+    context.tls_serialize_detached().map_err(|_| MlsError::Library)
+}
+
+fn node_id(context: &[u8]) -> NodeId {
+    NodeId(hash(&[NODE_LABEL, context]))
+}
+
+/// What a GroupContext says, if it is one of ours.
+pub(super) fn read_context(bytes: &[u8]) -> Option<NodeContext> {
+    let context = GroupContext::tls_deserialize_exact_bytes(bytes).ok()?;
+    Suite::from_code(context.ciphersuite().into())?;
+    let mls_group_id = context.group_id().as_slice().try_into().ok()?;
+    let (node, epoch, binding) = (node_id(bytes), context.epoch().as_u64(), binding_of(&context)?);
+    // The NodeId is of these bytes: nothing that reads alike and is written otherwise may pass for the same node.
+    let same = context_bytes(&context).is_ok_and(|again| again == bytes);
+    same.then_some(NodeContext { node, mls_group_id, epoch, binding })
 }
 
 fn device_of(member: &Member) -> Option<DeviceId> {

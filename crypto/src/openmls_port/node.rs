@@ -158,6 +158,10 @@ impl MlsNode for OpenMlsNode {
         &self.facts
     }
 
+    fn context(&self) -> Result<Vec<u8>, MlsError> {
+        facts::context_bytes(self.public().group_context())
+    }
+
     fn has_secrets(&self) -> bool {
         matches!(self.state, State::Member(_))
     }

@@ -43,7 +43,7 @@ pub struct Parent<'a> {
     /// Heads of a node far enough above that its checkpoint may have replaced what lies below: every op that is realised
     /// here knows all of them. Empty where nothing was compacted.
     pub settled: &'a [OpId],
-    /// Class 2 and 3 nodes of the commit's author above the parent, since the last certificate.
+    /// Class 2 and 3 nodes of the commit's author at and above the parent, since the last one of class 0.
     pub light_nodes: usize,
 }
 
@@ -83,8 +83,8 @@ pub enum PolicyViolation {
     /// Authenticated data where none belongs, or none that is an op.
     #[error("the commit's authenticated data is not what its class carries")]
     AuthenticatedData,
-    /// Too many self-updates and joins since the last certificate.
-    #[error("too many light commits since the last certificate")]
+    /// Too many self-updates and joins since a committer's last commit.
+    #[error("too many light commits since a committer's last one")]
     TooManyLightNodes,
     /// A class 0 or 1 commit that changes nothing, or changes the roster without a new extension.
     #[error("the commit realises nothing, or binds nothing")]
@@ -334,7 +334,7 @@ impl Case<'_> {
             return Err(PolicyViolation::Late);
         }
         let state = self.log.state_at(heads, self.parent.seniority);
-        if state.roster_root() != self.child.roster_root {
+        if state.roster_root(self.parent.seniority) != self.child.roster_root {
             return Err(PolicyViolation::RosterRoot);
         }
         if state.members.len() > MEMBERS_MAX {

@@ -360,13 +360,21 @@ impl PolicyState {
         self.admits(joiner, invite, slot) && self.invites.get(invite).is_some_and(|i| now < i.expires)
     }
 
-    /// Hash of the roster: label, then every persona with its role, by persona.
+    /// Hash of the roster and of the seniority that it was read by: who begins at a later node than the first
+    /// is told who came first, and can check it.
     #[must_use]
-    pub fn roster_root(&self) -> [u8; 32] {
-        let mut bytes = Vec::with_capacity(self.members.len() * 33);
+    pub fn roster_root(&self, seniority: &dyn Seniority) -> [u8; 32] {
+        let known = seniority.all();
+        let mut bytes = Vec::with_capacity(4 + self.members.len() * 33 + known.len() * 44);
+        bytes.extend(u32::try_from(self.members.len()).unwrap_or(u32::MAX).to_be_bytes());
         for (persona, member) in &self.members {
             bytes.extend_from_slice(&persona.0);
             bytes.push(member.role as u8);
+        }
+        for (persona, (depth, leaf)) in known {
+            bytes.extend_from_slice(&persona.0);
+            bytes.extend(depth.to_be_bytes());
+            bytes.extend(leaf.to_be_bytes());
         }
         hash(&[ROSTER_LABEL, &bytes])
     }

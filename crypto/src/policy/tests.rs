@@ -41,6 +41,10 @@ impl Seniority for Place {
         self.elders.get(persona).copied()
     }
 
+    fn all(&self) -> Vec<(PersonaId, (u64, u32))> {
+        self.elders.all()
+    }
+
     fn electorate(&self, base: &NodeId) -> Option<BTreeSet<PersonaId>> {
         self.certified.get(base).cloned()
     }

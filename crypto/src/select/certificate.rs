@@ -82,19 +82,27 @@ impl<'a> Electorate<'a> {
     pub(crate) fn is_quorum(&self, child: &NodeId, signed: impl Fn(&PersonaId) -> bool) -> bool {
         let stranded =
             |who: &PersonaId| self.stranded.iter().any(|(at, left)| left == who && self.key(at) > self.key(child));
-        let decides = |who: &&PersonaId| !self.left_above.contains(*who) && !stranded(who);
-        let facilitators: Vec<_> = self.policy.facilitators.iter().filter(decides).collect();
-        let by_facilitators = facilitators.iter().filter(|f| signed(f)).count();
-        if !facilitators.is_empty() && by_facilitators > facilitators.len() / 2 {
-            return true;
-        }
-        if facilitators.len() != 2 || by_facilitators == 0 {
-            return false;
-        }
-        let others = self.policy.members.iter().filter(|m| !self.policy.facilitators.contains(m)).filter(decides);
-        let (total, by_others) = others.fold((0, 0), |(all, yes), m| (all + 1, yes + usize::from(signed(m))));
-        by_others * 2 > total
+        quorum(self.policy, |who| !self.left_above.contains(who) && !stranded(who), signed)
     }
+}
+
+/// Whether those of a policy who decide and who signed are enough of those who decide.
+pub(crate) fn quorum(
+    policy: &NodePolicy,
+    decides: impl Fn(&PersonaId) -> bool,
+    signed: impl Fn(&PersonaId) -> bool,
+) -> bool {
+    let facilitators: Vec<_> = policy.facilitators.iter().filter(|f| decides(f)).collect();
+    let by_facilitators = facilitators.iter().filter(|f| signed(f)).count();
+    if !facilitators.is_empty() && by_facilitators > facilitators.len() / 2 {
+        return true;
+    }
+    if facilitators.len() != 2 || by_facilitators == 0 {
+        return false;
+    }
+    let others = policy.members.iter().filter(|m| !policy.facilitators.contains(m) && decides(m));
+    let (total, by_others) = others.fold((0, 0), |(all, yes), m| (all + 1, yes + usize::from(signed(m))));
+    by_others * 2 > total
 }
 
 /// Walks down while exactly one child is certified. A signature stands for all ancestors, so no certified node can

@@ -32,7 +32,7 @@ struct Lab {
 
 fn bind(log: &PolicyLog, elders: &BTreeMap<PersonaId, (u64, u32)>, network: Option<NodeId>) -> Binding {
     let heads = log.heads();
-    let roster_root = log.state_at(&heads, elders).roster_root();
+    let roster_root = log.state_at(&heads, elders).roster_root(elders);
     Binding { heads, roster_root, network, first_day: 20_000, generation: 0 }
 }
 

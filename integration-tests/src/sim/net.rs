@@ -312,6 +312,9 @@ impl<M: Mls> World<M> {
             let bits = at.mailbox.pow_bits(now);
             *pow = pow_solve(&at.key, &nonce, &queue_id(write_pk, read_pk, *kind), bits);
         }
+        if let Action::SlotPut { body, .. } = &action {
+            self.largest_slot = self.largest_slot.max(body.len());
+        }
         let message = request_message(&at.key, &nonce, &action);
         let sig = signer.map_or([0; 64], |seed| sign_with_seed(&seed, &message));
         let request = Request { id: ticket.0, action, sig };

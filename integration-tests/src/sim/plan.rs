@@ -102,6 +102,10 @@ pub struct Plan {
     pub alone: bool,
     /// A member who does not come back when everything heals.
     pub gone: Option<usize>,
+    /// How many of the last members come in by an act, not at the beginning.
+    pub late: usize,
+    /// From which weight a DAG's base moves; `None` is the engine's own measure, which short lives never reach.
+    pub dag_bytes: Option<usize>,
     /// What is done, each after a pause in milliseconds.
     pub acts: Vec<(u64, Act)>,
 }
@@ -182,7 +186,7 @@ impl Plan {
         let acts = acts.into_iter().map(|act| (pause(), act)).collect();
         let (hour_ms, alone) = (dice.below(24) * HOUR, dice.below(2) == 0);
         let gone = (nodes > 3 && dice.below(5) == 0).then(|| 1 + dice.index(nodes - 1));
-        Self { seed, nodes, relays, faults, hour_ms, alone, gone, acts }
+        Self { seed, nodes, relays, faults, hour_ms, alone, gone, late: 0, dag_bytes: None, acts }
     }
 
     fn act(nodes: usize, dice: &mut Dice) -> Act {
@@ -236,9 +240,12 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, nodes, relays, faults, hour_ms, alone, gone, acts } = self;
+        let Self { seed, nodes, relays, faults, hour_ms, alone, gone, late, dag_bytes, acts } = self;
         writeln!(f, "seed {seed}: {nodes} members, {relays} relays, begins at {} h, {faults:?}", hour_ms / HOUR)?;
-        writeln!(f, "founder sleeps at first: {alone}; gone for good: {gone:?}")?;
+        writeln!(
+            f,
+            "founder sleeps at first: {alone}; gone for good: {gone:?}; late: {late}; {dag_bytes:?} bytes of DAG"
+        )?;
         for (pause, act) in acts {
             writeln!(f, "{pause:>8} ms, then {act:?}")?;
         }

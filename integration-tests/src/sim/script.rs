@@ -21,6 +21,10 @@ pub struct Report {
     pub forks: usize,
     /// Crashes.
     pub crashes: usize,
+    /// MLS epoch of each node's base: 0 is the first node.
+    pub bases: Vec<Option<u64>>,
+    /// Bytes of the largest door that was written.
+    pub largest_door: usize,
     /// Sync rounds after healing until all agreed.
     pub rounds: usize,
     /// Hash of everything.
@@ -62,7 +66,7 @@ impl<M: Mls> World<M> {
     pub(super) fn live(&mut self, plan: &Plan) -> Result<(Report, usize), Failure> {
         let mut story = self.found()?;
         story.gone = plan.gone;
-        self.come_in(&mut story, plan.alone);
+        self.come_in(&mut story, plan);
         let founded = self.batches;
         for (pause, act) in &plan.acts {
             self.wait(*pause);
@@ -80,6 +84,8 @@ impl<M: Mls> World<M> {
             removed: story.removed.len(),
             forks: self.nodes.iter().flat_map(|n| &n.notices).filter(|n| forks(n)).count(),
             crashes: self.crashes,
+            bases: self.nodes.iter().map(|n| n.engine.as_ref().and_then(|e| e.base_epoch(&story.group))).collect(),
+            largest_door: self.largest_slot,
             rounds,
             trace: self.trace(),
         };
@@ -152,11 +158,11 @@ impl<M: Mls> World<M> {
     }
 
     /// Everybody tries to come in first, some at once.
-    fn come_in(&mut self, story: &mut Story, alone: bool) {
-        if alone {
+    fn come_in(&mut self, story: &mut Story, plan: &Plan) {
+        if plan.alone {
             self.sleep(story, 0);
         }
-        for node in 1..self.nodes.len() {
+        for node in 1..self.nodes.len().saturating_sub(plan.late) {
             self.join(story, node);
             if self.chance(0.5) {
                 self.wait(3_000);

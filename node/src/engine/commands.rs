@@ -6,6 +6,7 @@ use std::{
 };
 
 use hearth_crypto::{
+    chain::mls_group_id,
     mls::{Binding, Mls, MlsNode, Suite},
     persona::DeviceKeys,
     policy::{self, PolicyLog},
@@ -20,12 +21,12 @@ use hearth_protocol::{
 
 use super::{
     Effects, Engine, NO_GROUP,
-    dag::Dag,
+    dag::{Dag, Origin},
     group::{
         Group, Start,
         ask::{Draft, Page, page_size},
     },
-    join::{Purpose, mls_group_id},
+    join::Purpose,
     names,
     waiting::{HELD_MS, Waiting},
 };
@@ -230,13 +231,13 @@ impl<M: Mls> Engine<M> {
         log.insert(genesis.clone()).map_err(|_| failed.clone())?;
         let heads = log.heads();
         let state = log.state_at(&heads, &());
-        let binding =
-            Binding { heads, roster_root: state.roster_root(), network: None, first_day: now.day().0, generation: 0 };
+        let roster_root = state.roster_root(&());
+        let binding = Binding { heads, roster_root, network: None, first_day: now.day().0, generation: 0 };
         let root =
             self.shared.mls.create(&keys, &mls_group_id(&genesis, 0), suite, &binding).map_err(|_| failed.clone())?;
-        let base_info = root.group_info(&keys).map_err(|_| failed.clone())?;
+        let info = root.group_info(&keys).map_err(|_| failed.clone())?;
         let networks = vec![Network::begin(&root).map_err(|_| failed)?];
-        let dag = Dag::new(root, base_info, &log);
+        let dag = Dag::new(root, Origin { info, ..Origin::default() }, &log);
         let persona = keys.persona();
         self.groups.insert(id, Group::new(Start { id, keys, log, dag, networks }, now.day()));
         self.with(&id, now, fx, |group, ctx| {

@@ -24,16 +24,18 @@ pub(crate) struct Shared<M> {
     next_ticket: u64,
     /// Where this process's commons can be reached.
     pub(crate) commons: Vec<String>,
+    /// A group that keeps more of its DAG moves its base.
+    dag_bytes: usize,
 }
 
 impl<M: Mls> Shared<M> {
-    pub(crate) fn new(mls: M, seed: [u8; 32]) -> Self {
-        Self { mls, rng: ChaCha20Rng::from_seed(seed), next_ticket: 0, commons: Vec::new() }
+    pub(crate) fn new(mls: M, seed: [u8; 32], dag_bytes: usize) -> Self {
+        Self { mls, rng: ChaCha20Rng::from_seed(seed), next_ticket: 0, commons: Vec::new(), dag_bytes }
     }
 
     pub(crate) fn ctx<'a>(&'a mut self, now: Timestamp, fx: &'a mut Effects) -> Ctx<'a, M> {
-        let Self { mls, rng, next_ticket, commons } = self;
-        Ctx { mls, now, rng, fx, next_ticket, commons }
+        let Self { mls, rng, next_ticket, commons, dag_bytes } = self;
+        Ctx { mls, now, rng, fx, next_ticket, commons, dag_bytes: *dag_bytes }
     }
 }
 
@@ -45,6 +47,7 @@ pub(crate) struct Ctx<'a, M: Mls> {
     pub(crate) fx: &'a mut Effects,
     next_ticket: &'a mut u64,
     pub(crate) commons: &'a [String],
+    pub(crate) dag_bytes: usize,
 }
 
 impl<M: Mls> Ctx<'_, M> {

@@ -3,6 +3,7 @@
 //! Entries keep facts for good and state for a while. A node whose state is gone is rebuilt, publicly, from the
 //! base's GroupInfo by replay. Validity is judged once, against the parent, and never depends on the tip.
 
+mod base;
 mod signatures;
 
 use std::{
@@ -12,9 +13,10 @@ use std::{
 };
 
 use hearth_crypto::{
+    chain::Elders,
     mls::{CommitFacts, Mls, MlsError, MlsNode, NodeFacts},
-    policy::{PolicyLog, PolicyState, RevocationKind, judge},
-    select::{self, Class, NodeInfo, NodePolicy, Revocation, Revoked, SelectionInput},
+    policy::{PolicyLog, PolicyState, judge},
+    select::{self, Class, NodeInfo, NodePolicy, Revocation, SelectionInput},
 };
 use hearth_protocol::{
     frame::CommitFrame,
@@ -28,8 +30,7 @@ const POLICIES: usize = 8;
 /// Depth below the tip whose state is kept in full; older nodes can still be validated by replay.
 const RETAIN: u64 = 24;
 
-/// Who has had a leaf since when: depth of the first node, leaf index.
-pub(crate) type Elders = BTreeMap<PersonaId, (u64, u32)>;
+pub(crate) use base::{Left, Origin};
 
 /// One node.
 pub(crate) struct Entry<N> {
@@ -80,7 +81,7 @@ pub(crate) struct Made {
 pub(crate) enum Offered {
     /// It made this node.
     Accepted(NodeId),
-    /// Known already.
+    /// Known already, or of a time before the base.
     Known,
     /// Its parent, or an op that it realises, is not here yet.
     Waiting,
@@ -91,16 +92,19 @@ pub(crate) enum Offered {
 /// The DAG of one group.
 pub(crate) struct Dag<N> {
     pub(crate) base: NodeId,
-    /// GroupInfo of the base: what a rebuild and a newcomer start from.
-    pub(crate) base_info: Vec<u8>,
+    pub(crate) origin: Origin,
+    /// The base to be.
+    next: Option<(NodeId, Origin)>,
     pub(crate) nodes: BTreeMap<NodeId, Entry<N>>,
     frames: BTreeMap<FrameId, (CommitFrame, Option<NodeId>)>,
     waiting: Vec<(FrameId, CommitFrame)>,
-    /// Number of ops and of nodes when what waits was last tried: before one of them grows, trying again is in vain.
+    /// Number of ops, and of nodes that ever came, when what waits was last tried: before one of them grows, trying again is in vain.
     tried: (usize, usize),
     /// What a node's heads say never changes: worked out once, newest last.
     policies: RefCell<VecDeque<(NodeId, Arc<PolicyState>)>>,
     signatures: signatures::Signatures,
+    /// Nodes and signatures that ever came: numbers that only grow, so that equal ones mean that nothing is new.
+    came: (usize, usize),
     pub(crate) tip: NodeId,
     /// The last node that is final; the base while there is none.
     pub(crate) certified: NodeId,
@@ -109,16 +113,17 @@ pub(crate) struct Dag<N> {
 }
 
 impl<N: MlsNode> Dag<N> {
-    /// A DAG whose root is `root`, a node with these effective heads.
-    pub(crate) fn new(root: N, base_info: Vec<u8>, log: &PolicyLog) -> Self {
+    /// A DAG whose root is `root`: the first node of the group, or a later one of class 0.
+    pub(crate) fn new(root: N, origin: Origin, log: &PolicyLog) -> Self {
         let facts = root.facts().clone();
-        let elders: Elders = facts.leaves.iter().map(|l| (l.persona, (0, l.index))).collect();
-        let policy = deciders(&log.state_at(&facts.binding.heads, &elders));
+        let depth = facts.epoch;
+        let elders = grown(&Arc::new(origin.elders.clone()), &facts, depth);
+        let policy = deciders(&log.state_at(&facts.binding.heads, elders.as_ref()));
         let node = facts.node;
         let entry = Entry {
             parent: None,
-            depth: 0,
-            elders: Arc::new(elders),
+            depth,
+            elders,
             heads: facts.binding.heads.clone(),
             policy,
             network: facts.binding.network.unwrap_or(node),
@@ -129,13 +134,15 @@ impl<N: MlsNode> Dag<N> {
         let nodes = BTreeMap::from([(node, entry)]);
         Self {
             base: node,
-            base_info,
+            origin,
+            next: None,
             nodes,
             frames: BTreeMap::new(),
             waiting: Vec::new(),
             tried: (0, 0),
             policies: RefCell::default(),
             signatures: signatures::Signatures::default(),
+            came: (1, 0),
             tip: node,
             certified: node,
             conflicts: 0,
@@ -165,6 +172,11 @@ impl<N: MlsNode> Dag<N> {
 
     pub(crate) fn frame(&self, id: &FrameId) -> Option<&CommitFrame> {
         self.frames.get(id).map(|(frame, _)| frame)
+    }
+
+    /// The node that a frame made.
+    pub(crate) fn node_of(&self, id: &FrameId) -> Option<NodeId> {
+        self.frames.get(id).and_then(|(_, node)| *node)
     }
 
     /// Whether `ancestor` is `node` or above it.
@@ -201,7 +213,7 @@ impl<N: MlsNode> Dag<N> {
             return Offered::Known;
         }
         if !self.nodes.contains_key(&frame.parent) {
-            return self.wait(frame);
+            return if self.is_past(mls.epoch_of(&frame.commit)) { Offered::Known } else { self.wait(frame) };
         }
         let Some(parent) = self.materialise(mls, &frame.parent) else { return self.wait(frame) };
         let processed = match parent.state.as_ref() {
@@ -259,14 +271,7 @@ impl<N: MlsNode> Dag<N> {
             Some(p) => (p.depth + 1, Arc::clone(&p.elders), p.network),
             None => (0, Arc::new(Elders::new()), node),
         };
-        let fresh: Vec<_> = facts.leaves.iter().filter(|l| !elders.contains_key(&l.persona)).collect();
-        let elders = if fresh.is_empty() {
-            elders
-        } else {
-            let mut grown = elders.as_ref().clone();
-            grown.extend(fresh.iter().map(|l| (l.persona, (depth, l.index))));
-            Arc::new(grown)
-        };
+        let elders = grown(&elders, &facts, depth);
         let realises = judged.realised.iter().flat_map(|r| r.ops.iter().copied()).collect();
         let policy = deciders(&judged.state);
         let network = if judged.begins_network { node } else { network };
@@ -275,6 +280,7 @@ impl<N: MlsNode> Dag<N> {
         let entry =
             Entry { parent: Some(parent), depth, facts, elders, heads: judged.heads, policy, network, made, state };
         self.nodes.insert(node, entry);
+        self.came.0 += 1;
         node
     }
 
@@ -299,22 +305,35 @@ impl<N: MlsNode> Dag<N> {
         judge::demand(log, &at.parent(*parent, &state), heads)
     }
 
-    /// Self-updates and joins of a persona at or above a node.
+    /// Self-updates and joins of a persona at or above a node, since the last class 0 commit.
     fn light_nodes(&self, node: &NodeId, persona: &PersonaId) -> usize {
         let mut count = 0;
         let mut at = self.nodes.get(node);
-        while let Some(entry) = at {
-            let light = |m: &Made| m.commit.author.persona == *persona && m.class >= Class::Update;
-            count += usize::from(entry.made.as_ref().is_some_and(light));
+        while let Some((entry, made)) = at.and_then(|e| Some((e, e.made.as_ref()?))) {
+            if made.class == Class::Committer {
+                break;
+            }
+            count += usize::from(made.commit.author.persona == *persona && made.class >= Class::Update);
             at = entry.parent.and_then(|p| self.nodes.get(&p));
         }
         count
     }
 
+    /// How many joins end the way to the tip, that no heads name yet.
+    pub(crate) fn light_run(&self) -> usize {
+        let mut at = self.tip_entry();
+        let mut run = 0;
+        while let Some(entry) = at.filter(|e| e.made.as_ref().is_some_and(|m| m.class == Class::External)) {
+            run += 1;
+            at = entry.parent.and_then(|p| self.nodes.get(&p));
+        }
+        run
+    }
+
     /// Tries again what waited. Returns the nodes made.
     pub(crate) fn retry<M: Mls<Node = N>>(&mut self, mls: &M, log: &mut PolicyLog) -> Vec<NodeId> {
         let mut made = Vec::new();
-        if self.tried == (log.len(), self.nodes.len()) {
+        if self.tried == (log.len(), self.came.0) {
             return made;
         }
         loop {
@@ -325,7 +344,7 @@ impl<N: MlsNode> Dag<N> {
                 }
             }
             if made.len() == before {
-                self.tried = (log.len(), self.nodes.len());
+                self.tried = (log.len(), self.came.0);
                 return made;
             }
         }
@@ -361,7 +380,7 @@ impl<N: MlsNode> Dag<N> {
             match entry.made.as_ref() {
                 Some(made) => path.push((at, made.frame)),
                 None => {
-                    let root = mls.open_group_info(&self.base_info).ok().filter(|r| r.facts().node == at)?;
+                    let root = mls.open_group_info(&self.origin.info).ok().filter(|r| r.facts().node == at)?;
                     self.nodes.get_mut(&at)?.state = Some(root);
                     break;
                 }
@@ -415,17 +434,14 @@ impl<N: MlsNode> Dag<N> {
         }
         input.signatures = self.signers();
         let elders = self.tip_entry().map(|t| Arc::clone(&t.elders)).unwrap_or_default();
-        for revocation in log.state_at(&log.heads(), elders.as_ref()).revocations {
-            input.revocations.insert(Revocation {
-                ops: revocation.ops.iter().copied().collect(),
-                subject: revocation.subject,
-                kind: match revocation.kind {
-                    RevocationKind::Remove => Revoked::Membership,
-                    RevocationKind::Leave => Revoked::Left,
-                    RevocationKind::Demote => Revoked::Role,
-                },
-                at_nodes: revocation.at_nodes,
-            });
+        let revocations = log.state_at(&log.heads(), elders.as_ref()).revocations;
+        let at_base = if self.base_depth() > 0 { self.policy(log, &self.base).realises() } else { BTreeSet::new() };
+        let open = revocations.iter().filter(|r| r.ops.is_disjoint(&at_base));
+        input.revocations = open.map(Revocation::from).collect();
+        if self.base_depth() > 0 {
+            // Where somebody stood before the base is no node here any more; whoever builds on the base knew it.
+            let named = input.revocations.iter().flat_map(|r| &r.at_nodes);
+            input.settled = named.filter(|n| !self.nodes.contains_key(*n)).copied().collect();
         }
         input
     }
@@ -449,8 +465,18 @@ impl<N: MlsNode> Dag<N> {
 }
 
 fn deciders(state: &PolicyState) -> Arc<NodePolicy> {
-    Arc::new(NodePolicy {
-        facilitators: state.facilitators().into_iter().collect(),
-        members: state.members.keys().copied().collect(),
-    })
+    Arc::new(state.node_policy())
+}
+
+/// Seniority at a node: as at its parent, and whoever has a leaf for the first time.
+fn grown(elders: &Arc<Elders>, facts: &NodeFacts, depth: u64) -> Arc<Elders> {
+    let mut fresh = facts.leaves.iter().filter(|l| !elders.contains_key(&l.persona)).peekable();
+    if fresh.peek().is_none() {
+        return Arc::clone(elders);
+    }
+    let mut grown = elders.as_ref().clone();
+    for leaf in fresh {
+        grown.entry(leaf.persona).or_insert((depth, leaf.index));
+    }
+    Arc::new(grown)
 }

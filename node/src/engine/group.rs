@@ -90,9 +90,9 @@ pub(crate) struct Group<M: Mls> {
     join_item: Option<u64>,
     look_at: Timestamp,
     rejoin_at: Timestamp,
-    /// What the tip was last picked from: log length, number of nodes and signatures.
+    /// What the tip was last picked from: log length, number of nodes and signatures that ever came.
     selected: (usize, (usize, usize)),
-    /// Number of nodes when held packets were last tried: each waits for one.
+    /// Number of nodes that had come when held packets were last tried: each waits for one.
     held_at: usize,
     /// Ops and frames that wait for what they rest on, and the keys of their rows.
     waiting: pending::Waiting,
@@ -305,7 +305,7 @@ impl<M: Mls> Group<M> {
 
     /// Picks the tip anew, if anything that decides it is new.
     fn reselect(&mut self, ctx: &mut Ctx<'_, M>) {
-        let (from, seen) = (self.dag.tip, (self.log.len(), self.dag.size()));
+        let (from, seen) = (self.dag.tip, (self.log.len(), self.dag.came()));
         if self.selected == seen {
             return;
         }
@@ -328,8 +328,8 @@ impl<M: Mls> Group<M> {
                 self.signature_counts(&signature, ctx);
             }
             self.reselect(ctx);
-            if self.inbox.is_waiting() && self.held_at != self.dag.nodes.len() {
-                self.held_at = self.dag.nodes.len();
+            if self.inbox.is_waiting() && self.held_at != self.dag.came().0 {
+                self.held_at = self.dag.came().0;
                 self.retry_held(ctx);
             }
             if !self.commit_if_due(ctx) {

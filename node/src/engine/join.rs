@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_crypto::{
+    chain::Ground,
     hpke,
     mls::{Mls, MlsNode},
     persona::DeviceKeys,
@@ -14,7 +15,7 @@ use hearth_protocol::{
     cbor,
     door::{ClosedReason, DoorBody, DoorWrapper},
     frame::CommitFrame,
-    id::{GroupId, NodeId, OpId, hash},
+    id::{GroupId, NodeId, OpId},
     link::InviteLink,
     mailbox::{Action, Answer as Stored, Refusal as Refused},
     op::{JoinMode, SignedOp},
@@ -23,7 +24,7 @@ use hearth_protocol::{
 
 use super::{
     ctx::Ctx,
-    dag::{Dag, Offered},
+    dag::{Dag, Offered, Origin},
     group::{
         Group, Start,
         door::{DOOR_SEAL, WRAPPER_INFO},
@@ -266,28 +267,14 @@ fn inspected(state: &PolicyState, invite: &hearth_crypto::policy::Invite) -> Ans
     }
 }
 
-/// The MLS group id of a generation: SHA-256 of Genesis and the generation.
-pub(crate) fn mls_group_id(genesis: &SignedOp, generation: u32) -> [u8; 32] {
-    hash(&[&cbor::to_vec(genesis), &generation.to_be_bytes()])
-}
-
-/// Verifies a door: every op signed and within its author's right, the root made by the founder alone, every
-/// commit between root and node judged, the GroupInfo of exactly that node.
+/// Verifies a door: every op signed and within its author's right, the root made by the founder alone or final by
+/// a chain of quorums from Genesis, every commit between root and node judged, the GroupInfo of exactly that node.
 pub(crate) fn open_door<M: Mls>(mls: &M, group: &GroupId, body: DoorBody) -> Option<Opened<M>> {
     let mut log = PolicyLog::for_group(*group);
-    for op in body.ops {
-        log.insert(op).ok()?;
+    for op in &body.ops {
+        log.insert(op.clone()).ok()?;
     }
-    let genesis = OpId(group.0);
-    let founder = log.content(&genesis).map(|c| c.persona)?;
-    let base_info = if body.base_info.is_empty() { body.group_info.clone() } else { body.base_info };
-    let root = mls.open_group_info(&base_info).ok()?;
-    let facts = root.facts();
-    let alone = facts.leaves.len() == 1 && facts.leaves.iter().all(|l| l.persona == founder);
-    if facts.node != body.base || !alone || facts.binding.heads != [genesis] {
-        return None;
-    }
-    let mut dag = Dag::new(root, base_info, &log);
+    let mut dag = begin_dag(mls, group, &log, &body)?;
     for frame in body.frames {
         dag.offer(mls, &mut log, frame);
     }
@@ -302,6 +289,27 @@ pub(crate) fn open_door<M: Mls>(mls: &M, group: &GroupId, body: DoorBody) -> Opt
     }
     dag.reselect(&log);
     Some(Opened { log, dag, network: Network::from_keys(body.keys), node: body.node, group_info: body.group_info })
+}
+
+/// The DAG that a door begins, with nothing but its base.
+pub(crate) fn begin_dag<M: Mls>(mls: &M, group: &GroupId, log: &PolicyLog, body: &DoorBody) -> Option<Dag<M::Node>> {
+    let genesis = OpId(group.0);
+    let founder = log.content(&genesis).map(|c| c.persona)?;
+    let info = if body.base_info.is_empty() { body.group_info.clone() } else { body.base_info.clone() };
+    let root = mls.open_group_info(&info).ok()?;
+    let facts = root.facts();
+    let origin = Origin { info, elders: Origin::read_elders(&body.elders), chain: body.chain.clone() };
+    let leads_here = if origin.chain.is_empty() {
+        let alone = facts.leaves.len() == 1 && facts.leaves.iter().all(|l| l.persona == founder);
+        let root = log.state_at(&[genesis], &()).roster_root(&());
+        let first = facts.epoch == 0 && facts.binding.heads == [genesis] && facts.binding.roster_root == root;
+        alone && first && origin.elders.is_empty()
+    } else {
+        let verified = Ground { mls, group, log, elders: &origin.elders }.verify(&origin.chain)?;
+        let earlier = origin.elders.values().all(|(depth, _)| *depth < facts.epoch);
+        earlier && verified.node == Some(facts.node)
+    };
+    (leads_here && facts.node == body.base).then(|| Dag::new(root, origin, log))
 }
 
 /// Makes the external commit and the group object around it.

@@ -52,6 +52,9 @@ pub(crate) struct Kept {
     /// The device's envelope before this one. It sorts first even where what lies between them is missing here.
     #[n(10)]
     pub(crate) previous: Option<EnvelopeId>,
+    /// Depth of `node`, if it was known when this came: the DAG may have left it behind since.
+    #[n(11)]
+    pub(crate) depth: Option<u64>,
 }
 
 impl Kept {
@@ -164,6 +167,7 @@ impl Timeline {
             signed: Some(checked.signed.clone()),
             expires_s,
             previous: (c.seq > 1).then_some(c.prev),
+            depth: None,
         })
     }
 

@@ -5,7 +5,7 @@ use hearth_protocol::{
     card::{self, CardContent, Record, SignedCard},
     cbor::{self, Wire},
     content::{Content, Value as Extension, group_uri, persona_uri},
-    door::{ClosedReason, DoorBody, DoorWrapper, NetworkKeys},
+    door::{ClosedReason, DoorBody, DoorWrapper, Elder, Link, LinkSignature, NetworkKeys},
     envelope::{self, AppMessage, EnvelopeContent, SignedEnvelope},
     frame::{self, CommitFrame, Control, Nack, NodeSignature, WelcomeFrame},
     id::*,
@@ -565,7 +565,10 @@ fn sync_case(i: In<'_>) -> Option<Value> {
         Some(_) => return None,
     };
     Some(bytes(&match i.text("message")? {
-        "hello" => SyncMessage::Hello(SignedCard { content: i.bytes("content")?, sig: i.array("sig")? }),
+        "hello" => SyncMessage::Hello {
+            card: SignedCard { content: i.bytes("content")?, sig: i.array("sig")? },
+            base: i.number("base")?,
+        },
         "reconcile" => {
             SyncMessage::Reconcile { set, to_initiator: i.yes("to_initiator")?, payload: i.bytes("payload")? }
         }
@@ -589,6 +592,11 @@ fn door_case(i: In<'_>) -> Option<Value> {
         ops: vec![SignedOp { content: i.bytes("op_content")?, sig: i.array("op_sig")? }],
         signatures: vec![],
         keys: NetworkKeys { network, day: Day(i.number("day")?), secret, control },
+        elders: vec![Elder { persona: PersonaId(i.array("persona")?), depth: i.number("depth")?, leaf: 3 }],
+        chain: vec![Link {
+            context: i.bytes("context")?,
+            signatures: vec![LinkSignature { persona: PersonaId(i.array("persona")?), sig: i.array("op_sig")? }],
+        }],
     }))
 }
 

@@ -222,7 +222,7 @@ fn links() -> File {
             (
                 "door",
                 "door",
-                json!({ "group": b32(0xaa), "node": b32(0x0f), "group_info": "c1", "base": b32(0x0e), "base_info": "c2", "parent": b32(0x0e), "commit": "c3", "op_content": "c4", "op_sig": "c5".repeat(64), "network": b32(0x0e), "day": 20_415, "secret": b32(0x5e), "control": b32(0x5f) }),
+                json!({ "group": b32(0xaa), "node": b32(0x0f), "group_info": "c1", "base": b32(0x0e), "base_info": "c2", "parent": b32(0x0e), "commit": "c3", "op_content": "c4", "op_sig": "c5".repeat(64), "network": b32(0x0e), "day": 20_415, "secret": b32(0x5e), "control": b32(0x5f), "persona": b32(0x51), "depth": 7, "context": "c6" }),
             ),
         ],
     }
@@ -339,7 +339,7 @@ fn packets() -> File {
                 json!({ "packet": "part", "object": b32(0x0b), "index": 2, "count": 3, "bytes": "ff00" }),
             ),
             ("shared envelopes", "packet", envelopes),
-            ("hello", "sync", json!({ "message": "hello", "content": "c0", "sig": "51".repeat(64) })),
+            ("hello", "sync", json!({ "message": "hello", "base": 9, "content": "c0", "sig": "51".repeat(64) })),
             (
                 "reconcile",
                 "sync",

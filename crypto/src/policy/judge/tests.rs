@@ -36,7 +36,7 @@ impl Node {
         let leaves = (0..4).map(|who| leaf(u32::from(who), who)).collect();
         let binding = Binding {
             heads: group.heads(),
-            roster_root: group.state().roster_root(),
+            roster_root: group.state().roster_root(&group.seniority),
             network: Some(NETWORK),
             first_day: 100,
             generation: 0,
@@ -56,7 +56,12 @@ impl Node {
     fn bind_heads(&self, heads: &[OpId], begins: bool) -> Binding {
         let state = self.group.log.state_at(heads, &self.group.seniority);
         let network = if begins { None } else { Some(NETWORK) };
-        Binding { heads: heads.to_vec(), roster_root: state.roster_root(), network, ..self.binding.clone() }
+        Binding {
+            heads: heads.to_vec(),
+            roster_root: state.roster_root(&self.group.seniority),
+            network,
+            ..self.binding.clone()
+        }
     }
 
     fn facts(&self, who: u8, adds: &[u8], removes: &[u8]) -> CommitFacts {

@@ -193,12 +193,12 @@ fn committers_are_the_first_eight_by_seniority() {
 #[test]
 fn the_roster_root_covers_who_and_which_role() {
     let mut group = Group::new(1, 2);
-    let root = group.state().roster_root();
+    let root = group.state().roster_root(&group.seniority);
     group.say(0, charter("words alone change no roster"));
-    assert_eq!(group.state().roster_root(), root);
+    assert_eq!(group.state().roster_root(&group.seniority), root);
     group.say(0, set_role(1, Role::Reader));
-    let lower = group.state().roster_root();
+    let lower = group.state().roster_root(&group.seniority);
     assert_ne!(lower, root);
     group.say(0, remove(1));
-    assert!(![root, lower].contains(&group.state().roster_root()));
+    assert!(![root, lower].contains(&group.state().roster_root(&group.seniority)));
 }

@@ -18,7 +18,7 @@ const EARLY: usize = 512;
 #[derive(Debug, Default)]
 pub(crate) struct Signatures {
     /// Verified, of nodes that are here, by personas that have had a leaf there.
-    known: BTreeMap<(NodeId, PersonaId), [u8; 64]>,
+    pub(super) known: BTreeMap<(NodeId, PersonaId), [u8; 64]>,
     /// Of nodes that are not here yet, under their names as control items.
     early: Vec<([u8; 32], NodeSignature)>,
 }
@@ -48,6 +48,7 @@ impl<N: MlsNode> Dag<N> {
             return false;
         }
         self.signatures.known.insert(key, signature.sig);
+        self.came.1 += 1;
         true
     }
 
@@ -62,6 +63,7 @@ impl<N: MlsNode> Dag<N> {
     /// One from disk, verified before it was written.
     pub(crate) fn restore_signature(&mut self, node: NodeId, persona: PersonaId, sig: [u8; 64]) {
         self.signatures.known.insert((node, persona), sig);
+        self.came.1 += 1;
     }
 
     /// All that count.
@@ -99,9 +101,9 @@ impl<N: MlsNode> Dag<N> {
         telling
     }
 
-    /// How much the tip rests on: nodes and signatures.
-    pub(crate) fn size(&self) -> (usize, usize) {
-        (self.nodes.len(), self.signatures.known.len())
+    /// How many nodes and signatures ever came: equal numbers, and nothing is new that the tip rests on.
+    pub(crate) fn came(&self) -> (usize, usize) {
+        self.came
     }
 
     /// Whether a persona's signatures count for what comes after the last final node, and whether as a facilitator's.
@@ -123,6 +125,25 @@ impl<N: MlsNode> Dag<N> {
             }
         }
         select::to_sign(&self.selection(log), who, |node| held.contains(node))
+    }
+
+    /// What is signed with a node, the node last: on the way to it what changed who decides, and the last class 0
+    /// node. A signature of a node stands for these anyway; their own let a newcomer begin there.
+    pub(crate) fn signs_with(&self, node: NodeId, who: &PersonaId) -> Vec<NodeId> {
+        let mut signs = vec![node];
+        let mut committed = false;
+        let mut at = node;
+        while let Some((entry, made)) = self.nodes.get(&at).and_then(|e| Some((e, e.made.as_ref()?))) {
+            let Some((above, parent)) = entry.parent.and_then(|p| Some((p, self.nodes.get(&p)?))) else { break };
+            let last = made.class == select::Class::Committer && !std::mem::replace(&mut committed, true);
+            let decides_anew = entry.policy.facilitators != parent.policy.facilitators;
+            if at != node && (last || decides_anew) && !self.signatures.known.contains_key(&(at, *who)) {
+                signs.push(at);
+            }
+            at = above;
+        }
+        signs.reverse();
+        signs
     }
 
     /// What a Leave names: it counts as its author's last signature.

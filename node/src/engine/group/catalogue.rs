@@ -24,7 +24,7 @@ pub(super) enum Item {
 /// See the module's page.
 #[derive(Debug, Default)]
 pub(crate) struct Catalogue {
-    /// Number of ops, nodes and signatures that it covers.
+    /// Number of ops, and of nodes and signatures that ever came, when it was made.
     covers: (usize, (usize, usize)),
     names: BTreeMap<Item, [u8; 32]>,
 }
@@ -32,21 +32,33 @@ pub(crate) struct Catalogue {
 impl<M: Mls> Group<M> {
     /// Every control item under its name; causes before effects, parents before children.
     pub(super) fn control_items(&mut self) -> Vec<([u8; 32], Item)> {
-        let size = (self.log.len(), self.dag.size());
+        let came = (self.log.len(), self.dag.came());
         let mut items: Vec<_> = self.log.ops_in_order().map(|(id, _)| Item::Op(id)).collect();
         items.extend(self.dag.frames_in_order().into_iter().map(|(id, _)| Item::Frame(id)));
         items.extend(self.dag.signatures().map(|s| Item::Signature(s.node, s.persona)));
-        if self.catalogue.covers != size {
-            for item in &items {
-                if !self.catalogue.names.contains_key(item)
-                    && let Some(control) = self.control_item(item)
-                {
-                    self.catalogue.names.insert(*item, control.hash());
-                }
-            }
-            self.catalogue.covers = size;
+        if self.catalogue.covers != came {
+            let mut known = std::mem::take(&mut self.catalogue.names);
+            let name = |item: &Item| known.remove(item).or_else(|| self.control_item(item).map(|c| c.hash()));
+            self.catalogue.names = items
+                .iter()
+                .filter_map({
+                    let mut name = name;
+                    move |item| Some((*item, name(item)?))
+                })
+                .collect();
+            self.catalogue.covers = came;
         }
         items.into_iter().filter_map(|item| Some((*self.catalogue.names.get(&item)?, item))).collect()
+    }
+
+    /// Whether an item is of a node of this epoch or an earlier one.
+    pub(super) fn is_before(&self, item: &Item, epoch: u64) -> bool {
+        let node = match item {
+            Item::Op(_) => return false,
+            Item::Frame(id) => self.dag.node_of(id),
+            Item::Signature(node, _) => Some(*node),
+        };
+        node.and_then(|n| self.dag.entry(&n)).is_some_and(|e| e.depth <= epoch)
     }
 
     /// The item itself.

@@ -10,6 +10,7 @@ use hearth_protocol::{
     frame::{CommitFrame, Control},
     id::{NodeId, OpId, hash},
     op::OpBody,
+    time::Timestamp,
 };
 
 use super::Group;
@@ -22,6 +23,9 @@ const MEMBER_MS: u64 = 30 * 60_000;
 /// And this long for a removal.
 const MEMBER_REMOVAL_MS: u64 = 5 * 60_000;
 
+/// Joins in a row that a committer writes in.
+const CROWDED: usize = 16;
+
 /// Ops that no commit realises yet, and the heads that one would write, as they follow from one tip and one log.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Unrealised {
@@ -29,6 +33,8 @@ pub(crate) struct Unrealised {
     seen: Option<(NodeId, usize)>,
     above: Vec<OpId>,
     ops: Vec<OpId>,
+    /// Since when the way to the tip ends in many joins.
+    crowded: Option<Timestamp>,
 }
 
 impl<M: Mls> Group<M> {
@@ -43,10 +49,10 @@ impl<M: Mls> Group<M> {
             let realised = self.dag.realised(&self.log, &self.dag.tip);
             let ops: Vec<OpId> = self.log.closure(&above).into_iter().filter(|op| !realised.contains(op)).collect();
             self.op_since.retain(|op, _| ops.contains(op));
-            self.unrealised = Unrealised { seen, above, ops };
+            self.unrealised = Unrealised { seen, above, ops, ..self.unrealised };
         }
         if self.unrealised.ops.is_empty() {
-            return false;
+            return self.write_in_if_due(ctx);
         }
         let Unrealised { above, ops, .. } = self.unrealised.clone();
         let at_tip = self.dag.policy(&self.log, &self.dag.tip);
@@ -61,8 +67,28 @@ impl<M: Mls> Group<M> {
         }
     }
 
+    /// Joins leave their ops beside the extension, and no node that a newcomer could begin at. So a committer writes them
+    /// in from time to time, when nobody has for a while.
+    fn write_in_if_due(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
+        let me = self.me();
+        let rank = self.view.committers().iter().position(|c| *c == me);
+        let Some(rank) = rank.filter(|_| self.dag.light_run() >= CROWDED) else {
+            self.unrealised.crowded = None;
+            return false;
+        };
+        let since = *self.unrealised.crowded.get_or_insert(ctx.now);
+        let due = since.plus_ms(RANK_MS.saturating_mul(rank as u64 + 1));
+        if due > ctx.now {
+            ctx.wake_at(due);
+            return false;
+        }
+        self.unrealised.crowded = None;
+        let heads = self.unrealised.above.clone();
+        self.commit(&heads, ctx)
+    }
+
     /// When this member should realise an op.
-    fn due(&mut self, op: &OpId, policy: &PolicyState, ctx: &Ctx<'_, M>) -> hearth_protocol::time::Timestamp {
+    fn due(&mut self, op: &OpId, policy: &PolicyState, ctx: &Ctx<'_, M>) -> Timestamp {
         let since = *self.op_since.entry(*op).or_insert(ctx.now);
         let me = self.me();
         let content = self.log.content(op);
@@ -98,7 +124,7 @@ impl<M: Mls> Group<M> {
         };
         let binding = Binding {
             heads: above.to_vec(),
-            roster_root: target.roster_root(),
+            roster_root: target.roster_root(tip.elders.as_ref()),
             network,
             first_day,
             generation: tip.facts.binding.generation,

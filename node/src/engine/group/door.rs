@@ -228,16 +228,21 @@ impl<M: Mls> Group<M> {
         let keys = self.network()?.keys_from(Day(ctx.today().0.saturating_sub(SKEW_DAYS)));
         let device = self.keys.clone();
         let group_info = self.dag.secret_state(&tip)?.group_info(&device).ok()?;
-        let at_base = self.dag.base == tip;
+        // The later it begins, the less there is to carry and to check.
+        let later = self.dag.later_base((ctx.mls, &self.id, &self.log), &device);
+        let (base, origin) = later.unwrap_or_else(|| (self.dag.base, self.dag.origin.clone()));
+        let (frames, signatures) = self.dag.below(&base);
         Some(DoorBody {
             group: self.id,
             node: tip,
             group_info,
-            base: self.dag.base,
-            base_info: if at_base { Vec::new() } else { self.dag.base_info.clone() },
-            frames: self.dag.frames_in_order().into_iter().map(|(_, f)| f.clone()).collect(),
+            base,
+            elders: origin.told_elders(),
+            chain: origin.chain,
+            base_info: if base == tip { Vec::new() } else { origin.info },
+            frames,
             ops: self.log.ops_in_order().map(|(_, op)| op.clone()).collect(),
-            signatures: self.dag.telling_signatures(),
+            signatures,
             keys,
         })
     }

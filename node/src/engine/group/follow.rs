@@ -31,6 +31,7 @@ impl<M: Mls> Group<M> {
         for node in self.dag.prune() {
             self.drop_node_rows(&node, ctx);
         }
+        self.move_base(ctx);
         if sideways {
             ctx.notice(Notice::ForkResolved { group: self.id });
         }
@@ -39,6 +40,16 @@ impl<M: Mls> Group<M> {
         }
         self.doors.touch(self.dag.tip, ctx.now);
         self.save_group(ctx);
+    }
+
+    /// Leaves behind what is final and no longer needed, once what is kept weighs too much.
+    fn move_base(&mut self, ctx: &mut Ctx<'_, M>) {
+        if self.dag.weight() <= ctx.dag_bytes {
+            return;
+        }
+        if let Some(left) = self.dag.move_base((ctx.mls, &self.id, &self.log), &self.keys) {
+            self.drop_rows(left, ctx);
+        }
     }
 
     /// Reads the policy again, and tells what changed in the roster.

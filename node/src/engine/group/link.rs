@@ -66,6 +66,8 @@ pub(crate) struct Link {
     outbound: bool,
     /// Who it is, once its card was checked.
     pub(crate) member: Option<(PersonaId, DeviceId)>,
+    /// Up to this epoch it keeps nothing of the DAG.
+    base: u64,
     /// The reconciliation that this side began.
     ours: Option<Session>,
     /// Another one was asked for meanwhile: it begins when this one is through.
@@ -377,9 +379,9 @@ impl<M: Mls> Group<M> {
         };
         let last_sync = ctx.now;
         let (network, member, ours, again, theirs) = (lane.network, None, None, false, BTreeMap::new());
-        let at = Link { network, peer, outbound, member, ours, again, theirs, last_sync };
+        let at = Link { network, peer, outbound, member, base: 0, ours, again, theirs, last_sync };
         self.links.links.insert(link, at);
-        self.tell(link, &SyncMessage::Hello(card), ctx);
+        self.tell(link, &SyncMessage::Hello { card, base: self.dag.base_depth() }, ctx);
     }
 
     pub(super) fn link_down(&mut self, link: LinkId, ctx: &mut Ctx<'_, M>) {
@@ -402,7 +404,7 @@ impl<M: Mls> Group<M> {
         let Some(at) = self.links.links.get(&link) else { return };
         let greeted = at.member.is_some();
         match cbor::read::<SyncMessage>(message) {
-            Ok(SyncMessage::Hello(card)) if !greeted => self.hello(link, &card, ctx),
+            Ok(SyncMessage::Hello { card, base }) if !greeted => self.hello(link, (&card, base), ctx),
             Ok(SyncMessage::Reconcile { set, to_initiator, payload }) if greeted => {
                 if to_initiator {
                     self.reconcile_ours(link, set, &payload, ctx)
@@ -436,7 +438,7 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    fn hello(&mut self, link: LinkId, card: &SignedCard, ctx: &mut Ctx<'_, M>) {
+    fn hello(&mut self, link: LinkId, (card, base): (&SignedCard, u64), ctx: &mut Ctx<'_, M>) {
         let content = self.take_card(card, ctx);
         let Some(at) = self.links.links.get_mut(&link) else { return };
         let lane = LaneKey { group: self.id, network: at.network };
@@ -445,6 +447,7 @@ impl<M: Mls> Group<M> {
             return ctx.send(LaneCommand::Hangup { lane, link });
         };
         at.member = Some((content.persona, content.device));
+        at.base = base;
         let outbound = at.outbound;
         ctx.send(LaneCommand::Accept { lane, link });
         self.tell_network(ctx);
@@ -496,7 +499,7 @@ impl<M: Mls> Group<M> {
     }
 
     fn begin_sync(&mut self, link: LinkId, set: SyncSet, ctx: &mut Ctx<'_, M>) {
-        let Some(mut negentropy) = self.snapshot(set) else { return };
+        let Some(mut negentropy) = self.snapshot(link, set) else { return };
         let Ok(payload) = negentropy.initiate() else { return };
         let Some(at) = self.links.links.get_mut(&link) else { return };
         at.last_sync = ctx.now;
@@ -504,12 +507,14 @@ impl<M: Mls> Group<M> {
         self.tell(link, &SyncMessage::Reconcile { set, to_initiator: false, payload }, ctx);
     }
 
-    /// What this side has of a set, for comparing.
-    fn snapshot(&mut self, set: SyncSet) -> Option<Negentropy<'static, NegentropyStorageVector>> {
+    /// What this side has of a set, for comparing: nothing of what the other side no longer keeps.
+    fn snapshot(&mut self, link: LinkId, set: SyncSet) -> Option<Negentropy<'static, NegentropyStorageVector>> {
         let mut storage = NegentropyStorageVector::new();
         match set {
             SyncSet::Control => {
-                for (id, _) in self.control_items() {
+                let past = self.links.links.get(&link).map_or(0, |l| l.base);
+                let items = self.control_items();
+                for (id, _) in items.into_iter().filter(|(_, item)| !self.is_before(item, past)) {
                     storage.insert(0, Id::from_byte_array(id)).ok()?;
                 }
             }
@@ -525,7 +530,7 @@ impl<M: Mls> Group<M> {
 
     fn reconcile_theirs(&mut self, link: LinkId, set: SyncSet, payload: &[u8], ctx: &mut Ctx<'_, M>) {
         let fresh = self.links.links.get(&link).is_some_and(|l| !l.theirs.contains_key(&set));
-        let snapshot = if fresh { self.snapshot(set) } else { None };
+        let snapshot = if fresh { self.snapshot(link, set) } else { None };
         let Some(at) = self.links.links.get_mut(&link) else { return };
         if let Some(snapshot) = snapshot {
             at.theirs.insert(set, snapshot);
@@ -643,7 +648,8 @@ impl<M: Mls> Group<M> {
         else {
             return false;
         };
-        let after = self.dag.entry(&kept.node).is_some_and(|e| e.depth >= *since);
+        let depth = kept.depth.or_else(|| self.dag.entry(&kept.node).map(|e| e.depth));
+        let after = depth.is_some_and(|depth| depth >= *since);
         let window = u64::from(self.view.settings.history_days) * 24 * 60;
         after || (window > 0 && kept.sent_at.0 + window >= now.minute().0)
     }

@@ -131,7 +131,10 @@ impl<M: Mls> Group<M> {
             .filter(|(id, k)| {
                 let reached = self.outbox.delivered.get(id).map(|d| &d.reached);
                 let missed = reached.is_none_or(|r| everybody.iter().any(|p| !r.contains(p)));
-                k.device == device && missed && !self.dag.descends(&self.dag.tip, &self.sent_at_node(id, k))
+                let node = self.sent_at_node(id, k);
+                // Of a node before the base nothing is lost any more.
+                let lost = self.dag.entry(&node).is_some() && !self.dag.descends(&self.dag.tip, &node);
+                k.device == device && missed && lost
             })
             .filter_map(|(id, k)| Some((*id, k.signed.clone()?)))
             .collect();
@@ -158,7 +161,10 @@ impl<M: Mls> Group<M> {
 
     pub(super) fn take_app(&mut self, node: NodeId, mls: Vec<u8>, ctx: &mut Ctx<'_, M>) {
         if self.dag.entry(&node).is_none() {
-            return self.hold(Packet::App { node, mls }, ctx);
+            if !self.dag.is_past(ctx.mls.epoch_of(&mls)) {
+                self.hold(Packet::App { node, mls }, ctx);
+            }
+            return;
         }
         let Some(state) = self.dag.secret_state(&node) else { return };
         let Ok(opened) = state.decrypt(&mls) else { return };
@@ -238,6 +244,7 @@ impl<M: Mls> Group<M> {
         if kept.expires_s.is_some_and(|s| s.saturating_mul(1000) <= ctx.now.0) {
             kept.signed = None;
         }
+        kept.depth = self.dag.entry(&kept.node).map(|e| e.depth);
         let own = kept.persona == self.me();
         let says = kept.says.clone();
         let row = kept.to_row();

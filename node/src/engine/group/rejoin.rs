@@ -1,7 +1,7 @@
 //! Coming back after a join that lost a fork: the same Join is offered again at the tip, found through the control
 //! secret that this member already holds.
 
-use hearth_crypto::{mls::Mls, seal::open_body};
+use hearth_crypto::{mls::Mls, schedule::Network, seal::open_body};
 use hearth_protocol::{
     cbor,
     door::{DoorBody, DoorWrapper},
@@ -13,7 +13,7 @@ use super::{
     Group,
     door::{DOOR_SEAL, REJOIN_SEAL},
 };
-use crate::engine::{ctx::Ctx, dag::Offered, desk::Asked, lane::RelayFailure};
+use crate::engine::{ctx::Ctx, dag::Offered, desk::Asked, join::begin_dag, lane::RelayFailure};
 
 /// A stranded member looks for the door this often.
 const LOOK_MS: u64 = 10_000;
@@ -56,10 +56,13 @@ impl<M: Mls> Group<M> {
 
     /// Takes in what the door tells, and makes an external commit on its node if that is the tip.
     fn offer_join_again(&mut self, body: DoorBody, ctx: &mut Ctx<'_, M>) {
-        for op in body.ops {
-            let _ = self.log.insert(op);
+        for op in &body.ops {
+            let _ = self.log.insert(op.clone());
         }
         self.save_ops(ctx);
+        if self.dag.entry(&body.base).is_none() && !self.begin_anew(&body, ctx) {
+            return;
+        }
         for frame in body.frames {
             if let Offered::Accepted(node) = self.dag.offer(ctx.mls, &mut self.log, frame) {
                 self.save_node(&node, ctx);
@@ -81,6 +84,21 @@ impl<M: Mls> Group<M> {
         }
         self.save_node(&node, ctx);
         self.publish_control(Control::Commit(frame), network, ctx);
+    }
+
+    /// The others' DAG begins where this member never was: it begins there too. What its own nodes could open stays in
+    /// the timeline; they have nothing more to give.
+    fn begin_anew(&mut self, body: &DoorBody, ctx: &mut Ctx<'_, M>) -> bool {
+        let Some(dag) = begin_dag(ctx.mls, &self.id, &self.log, body) else { return false };
+        let left = self.dag.leave_all();
+        self.drop_rows(left, ctx);
+        self.dag.succeed(dag);
+        let network = Network::from_keys(body.keys.clone());
+        if self.network_of(&network.id()).is_none() {
+            self.networks.push(network);
+        }
+        self.save_group(ctx);
+        true
     }
 
     fn mailbox_keys(&self) -> Vec<(String, [u8; 32])> {

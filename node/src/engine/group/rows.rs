@@ -8,7 +8,7 @@ use hearth_crypto::{
 };
 use hearth_protocol::{
     cbor,
-    door::NetworkKeys,
+    door::{Elder, Link, NetworkKeys},
     frame::CommitFrame,
     id::{DeviceId, EnvelopeId, FrameId, GroupId, MessageId, NodeId, OpId, PersonaId, QueueId},
     op::SignedOp,
@@ -24,7 +24,7 @@ use crate::{
     app::GroupState,
     engine::{
         ctx::Ctx,
-        dag::Dag,
+        dag::{Dag, Left, Origin},
         outbox::{Delivered, Item},
         timeline::Kept,
     },
@@ -50,6 +50,11 @@ pub(crate) struct GroupRow {
     own_join: Option<SignedOp>,
     #[n(7)]
     draft: String,
+    /// Who had come before the base, and what makes it final.
+    #[n(8)]
+    elders: Vec<Elder>,
+    #[n(9)]
+    chain: Vec<Link>,
 }
 
 impl Drop for GroupRow {
@@ -128,12 +133,14 @@ impl<M: Mls> Group<M> {
         let row = GroupRow {
             seed: *self.keys.seed(),
             standing: u8::try_from(standing).unwrap_or(1),
-            base_info: self.dag.base_info.clone(),
+            base_info: self.dag.origin.info.clone(),
             networks: self.networks.iter().map(|n| n.keys_from(n.first_day())).collect(),
             synced: self.synced,
             seen: self.seen,
             own_join: self.own_join.clone(),
             draft: self.draft.clone(),
+            elders: self.dag.origin.told_elders(),
+            chain: self.dag.origin.chain.clone(),
         };
         let value = cbor::to_vec(&row);
         ctx.write(self.id, Table::Group, b"", Some(value));
@@ -212,6 +219,19 @@ impl<M: Mls> Group<M> {
         }
     }
 
+    /// Deletes the rows of what a new base left behind.
+    pub(super) fn drop_rows(&mut self, left: Left, ctx: &mut Ctx<'_, M>) {
+        for (depth, frame) in left.frames {
+            ctx.write(self.id, Table::Frame, &frame_key(depth, &frame), None);
+        }
+        for node in left.nodes {
+            self.drop_node_rows(&node, ctx);
+        }
+        for (node, persona) in left.signatures {
+            ctx.write(self.id, Table::State, &signature_key(&node, &persona), None);
+        }
+    }
+
     /// Deletes the rows of a node's state.
     pub(super) fn drop_node_rows(&mut self, node: &NodeId, ctx: &mut Ctx<'_, M>) {
         for key in self.saved.nodes.remove(node).unwrap_or_default() {
@@ -237,7 +257,9 @@ impl<M: Mls> Group<M> {
             states.entry(NodeId(*node)).or_default().insert(key.to_vec(), row.value.clone());
         }
         let base = mls.open_group_info(&own.base_info).ok()?;
-        let mut dag = Dag::new(base, own.base_info.clone(), &log);
+        let elders = Origin::read_elders(&own.elders);
+        let origin = Origin { info: own.base_info.clone(), elders, chain: own.chain.clone() };
+        let mut dag = Dag::new(base, origin, &log);
         for row in of(Table::Frame) {
             let frame: CommitFrame = minicbor::decode(&row.value).ok()?;
             dag.offer(mls, &mut log, frame);

@@ -32,8 +32,8 @@ impl<M: Mls> Group<M> {
             self.signing = Signing::default();
             return;
         };
-        if self.signing.seen != self.dag.size() {
-            self.signing.seen = self.dag.size();
+        if self.signing.seen != self.dag.came() {
+            self.signing.seen = self.dag.came();
             let wait = if facilitates { SIGN_MS } else { MEMBER_SIGN_MS };
             self.signing.due.get_or_insert(ctx.now.plus_ms(wait));
         }
@@ -59,15 +59,17 @@ impl<M: Mls> Group<M> {
     fn sign(&mut self, ctx: &mut Ctx<'_, M>) {
         let me = self.me();
         let Some(node) = self.dag.to_sign(&self.log, &me) else { return };
-        let Some(network) = self.dag.entry(&node).map(|e| e.network) else { return };
-        let sig = self.keys.sign_as_persona(&signature_message(&self.id, &node));
-        let signature = NodeSignature { node, persona: me, sig };
-        if self.dag.offer_signature(&self.id, &signature) {
-            self.signing.seen = self.dag.size();
-            self.save_signature(&signature, ctx);
-            self.publish_control(Control::Signature(signature), network, ctx);
-            self.reselect(ctx);
+        for node in self.dag.signs_with(node, &me) {
+            let Some(network) = self.dag.entry(&node).map(|e| e.network) else { continue };
+            let sig = self.keys.sign_as_persona(&signature_message(&self.id, &node));
+            let signature = NodeSignature { node, persona: me, sig };
+            if self.dag.offer_signature(&self.id, &signature) {
+                self.signing.seen = self.dag.came();
+                self.save_signature(&signature, ctx);
+                self.publish_control(Control::Signature(signature), network, ctx);
+            }
         }
+        self.reselect(ctx);
     }
 
     pub(super) fn take_signature(&mut self, signature: &NodeSignature, ctx: &mut Ctx<'_, M>) {

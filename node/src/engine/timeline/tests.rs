@@ -17,6 +17,7 @@ fn kept(n: u8, minute: u64, parents: &[u8], says: Says) -> Kept {
         signed: None,
         expires_s: None,
         previous: None,
+        depth: None,
     }
 }
 

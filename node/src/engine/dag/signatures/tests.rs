@@ -10,7 +10,10 @@ use hearth_protocol::{
     op::{JoinMode, OpBody},
 };
 
-use super::{super::Dag, EARLY};
+use super::{
+    super::{Dag, Origin},
+    EARLY,
+};
 
 type Model = <ModelMls as Mls>::Node;
 
@@ -33,10 +36,10 @@ fn founded() -> (DeviceKeys, GroupId, PolicyLog, Dag<Model>) {
     let mut log = PolicyLog::for_group(group);
     log.insert(genesis).unwrap();
     let (heads, state) = (log.heads(), log.state_at(&log.heads(), &()));
-    let binding = Binding { heads, roster_root: state.roster_root(), network: None, first_day: 0, generation: 0 };
+    let binding = Binding { heads, roster_root: state.roster_root(&()), network: None, first_day: 0, generation: 0 };
     let root = mls.create(&keys, &[3; 32], Suite::Classic, &binding).unwrap();
     let info = root.group_info(&keys).unwrap();
-    let dag = Dag::new(root, info, &log);
+    let dag = Dag::new(root, Origin { info, ..Origin::default() }, &log);
     (keys, group, log, dag)
 }
 
@@ -55,7 +58,7 @@ fn only_a_members_own_word_about_this_group_and_node_counts() {
     for bad in [elsewhere, other_node, in_their_name, sign(&stranger, &group, dag.base)] {
         assert!(!dag.offer_signature(&group, &bad), "{bad:?}");
     }
-    assert_eq!(dag.size(), (1, 0));
+    assert_eq!(dag.came(), (1, 0));
     assert!(dag.offer_signature(&group, &good));
     assert!(!dag.offer_signature(&group, &good), "a copy is no news");
     assert_eq!(dag.telling_signatures(), [good]);
@@ -73,7 +76,7 @@ fn what_waits_for_its_node_is_bounded_and_nothing_counts_before_it_is_here() {
     }
     assert_eq!(dag.early_signatures().count(), EARLY);
     assert_eq!(dag.retry_signatures(&group), []);
-    assert_eq!((dag.size(), dag.early_signatures().count()), ((1, 0), EARLY));
+    assert_eq!((dag.came(), dag.early_signatures().count()), ((1, 0), EARLY));
 }
 
 #[test]

@@ -1,0 +1,210 @@
+use hearth_protocol::op::{JoinMode, OpBody, Role};
+
+use super::*;
+use crate::{
+    mls::{Binding, CommitPlan, MlsNode, Suite},
+    model::{ModelMls, ModelNode, suite::rng},
+    persona::DeviceKeys,
+    policy::{At, genesis},
+};
+
+fn keys(who: u8) -> DeviceKeys {
+    let mut seed = [who; 64];
+    seed[32..].fill(who ^ 0x80);
+    DeviceKeys::from_seed(&seed)
+}
+
+/// A group whose nodes are all made by person 0. Nobody else has a leaf: a chain looks at no tree.
+struct World {
+    mls: ModelMls,
+    group: GroupId,
+    log: PolicyLog,
+    elders: Elders,
+    node: ModelNode,
+}
+
+impl World {
+    fn new() -> Self {
+        let body = OpBody::Genesis {
+            name: "Night watch".into(),
+            charter: String::new(),
+            template: None,
+            join: JoinMode::Open,
+            history_days: 0,
+            suite: Suite::Classic.code(),
+            relays: Vec::new(),
+            founder: "Ada".into(),
+            salt: [0; 16],
+        };
+        let first = genesis(&keys(0), body);
+        let group = GroupId(first.id().0);
+        let mut log = PolicyLog::for_group(group);
+        log.insert(first.clone()).unwrap();
+        let mls = ModelMls::new([1; 32]);
+        let roster_root = log.state_at(&log.heads(), &()).roster_root(&());
+        let binding = Binding { heads: log.heads(), roster_root, network: None, first_day: 1, generation: 0 };
+        let node = mls.create(&keys(0), &mls_group_id(&first, 0), Suite::Classic, &binding).unwrap();
+        let elders = (0..4).map(|who| (keys(who).persona(), (u64::from(who), u32::from(who)))).collect();
+        Self { mls, group, log, elders, node }
+    }
+
+    fn say(&mut self, who: u8, body: OpBody) {
+        let heads = self.log.heads();
+        let op = self.log.make(&keys(who), At { heads: &heads, node: self.node.facts().node }, body).unwrap();
+        self.log.insert(op).unwrap();
+    }
+
+    /// Person 0 brings these in and makes each a facilitator, by the word of as many as it takes.
+    fn promote(&mut self, who: &[u8]) {
+        for who in who {
+            let (subject, name) = (keys(*who).persona(), format!("p{who}"));
+            let key_package = vec![*who; 4];
+            self.say(0, OpBody::Add { subject, name, role: Role::Member, key_package });
+            for signer in 0..*who {
+                self.say(signer, OpBody::SetRole { subject, role: Role::Facilitator });
+            }
+        }
+    }
+
+    /// A commit that writes every op in, and its link with these people's signatures.
+    fn commit(&mut self, signers: &[u8]) -> Link {
+        let heads = self.log.heads();
+        let epoch = self.node.facts().epoch + 1;
+        let elders: Elders =
+            self.elders.iter().filter(|(_, (depth, _))| *depth < epoch).map(|(p, at)| (*p, *at)).collect();
+        let roster_root = self.log.state_at(&heads, &elders).roster_root(&elders);
+        let network = Some(self.node.facts().binding.network.unwrap_or(self.node.facts().node));
+        let binding = Binding { heads, roster_root, network, first_day: 1, generation: 0 };
+        let plan = CommitPlan { binding: Some(binding), ..CommitPlan::default() };
+        self.node = self.node.commit(&keys(0), &plan, &mut rng(7)).unwrap().child;
+        self.link(signers)
+    }
+
+    fn link(&self, signers: &[u8]) -> Link {
+        let message = signature_message(&self.group, &self.node.facts().node);
+        let sign =
+            |who: &u8| LinkSignature { persona: keys(*who).persona(), sig: keys(*who).sign_as_persona(&message) };
+        Link { context: self.node.context().unwrap(), signatures: signers.iter().map(sign).collect() }
+    }
+
+    fn ground(&self) -> Ground<'_, ModelMls> {
+        Ground { mls: &self.mls, group: &self.group, log: &self.log, elders: &self.elders }
+    }
+
+    fn leads_to(&self, chain: &[Link]) -> Option<NodeId> {
+        self.ground().verify(chain).and_then(|v| v.node)
+    }
+}
+
+fn charter(words: &str) -> OpBody {
+    OpBody::SetPolicy {
+        charter: Some(words.into()),
+        history_days: None,
+        slow_mode_s: None,
+        shield: None,
+        relays: None,
+        successors: None,
+    }
+}
+
+/// A chain of two links: the founder made persons 1 and 2 facilitators, then 1 and 2 made a later node final.
+fn two_links() -> (World, Vec<Link>) {
+    let mut world = World::new();
+    world.promote(&[1, 2]);
+    let first = world.commit(&[0]);
+    let chain = world.ground().extend(&[], first).unwrap();
+    world.say(1, charter("Be kind"));
+    let second = world.commit(&[1, 2]);
+    let chain = world.ground().extend(&chain, second).unwrap();
+    (world, chain)
+}
+
+#[test]
+fn a_chain_leads_from_genesis_over_whoever_decides() {
+    let (world, chain) = two_links();
+    assert_eq!(chain.len(), 2);
+    assert_eq!(world.leads_to(&chain), Some(world.node.facts().node));
+    assert_eq!(world.ground().verify(&[]).unwrap().node, None);
+    assert!(world.ground().verify(&chain[1..]).is_none(), "the founder alone decided at first");
+}
+
+#[test]
+fn links_that_are_not_needed_are_left_out() {
+    let (mut world, chain) = two_links();
+    world.say(2, charter("Be kinder"));
+    let third = world.commit(&[0, 1]);
+    let longer = world.ground().extend(&chain, third).unwrap();
+    assert_eq!(longer.len(), 1, "the founder signed it, and decided at Genesis");
+    world.say(2, charter("Be kindest"));
+    let fourth = world.commit(&[1, 2]);
+    let chain = world.ground().extend(&chain, fourth).unwrap();
+    assert_eq!((chain.len(), world.leads_to(&chain)), (2, Some(world.node.facts().node)));
+}
+
+#[test]
+fn no_quorum_no_link() {
+    let (mut world, chain) = two_links();
+    world.say(0, charter("mine alone"));
+    for signers in [&[][..], &[1], &[2], &[3], &[2, 3]] {
+        let link = world.commit(signers);
+        assert!(world.ground().extend(&chain, link).is_none(), "{signers:?}");
+    }
+}
+
+#[test]
+fn who_left_no_longer_decides_and_who_came_back_does() {
+    let mut world = World::new();
+    world.promote(&[1, 2]);
+    let first = world.commit(&[0]);
+    let chain = world.ground().extend(&[], first).unwrap();
+    world.say(2, OpBody::Leave);
+    let alone = world.commit(&[1]);
+    assert!(world.ground().extend(&chain, alone).is_none(), "one of the two who are left, and no other member");
+    let both = world.commit(&[1, 0]);
+    assert!(world.ground().extend(&chain, both).is_some());
+}
+
+#[test]
+fn a_forged_link_proves_nothing() {
+    let (world, chain) = two_links();
+    let spoiled = |change: &dyn Fn(&mut Vec<Link>)| {
+        let mut chain = chain.clone();
+        change(&mut chain);
+        world.leads_to(&chain)
+    };
+    assert!(spoiled(&|_| ()).is_some());
+    assert_eq!(spoiled(&|c| c[1].signatures[0].sig[5] ^= 1), None);
+    assert_eq!(spoiled(&|c| c[1].signatures[0].persona = keys(3).persona()), None);
+    assert_eq!(spoiled(&|c| c[1].signatures[0] = c[1].signatures[1].clone()), None);
+    assert_eq!(spoiled(&|c| c[0].signatures.clear()), None);
+    assert_eq!(spoiled(&|c| c.swap(0, 1)), None);
+    assert_eq!(spoiled(&|c| c[1] = c[0].clone()), None);
+    for at in 0..chain[1].context.len() {
+        assert_eq!(spoiled(&|c| c[1].context[at] ^= 1), None, "byte {at}");
+        assert_eq!(spoiled(&|c| c[1].context.truncate(at)), None, "up to {at}");
+    }
+}
+
+#[test]
+fn who_came_first_is_what_the_node_bound() {
+    let (mut world, chain) = two_links();
+    let mut swapped = world.elders.clone();
+    swapped.insert(keys(0).persona(), (1, 1));
+    swapped.insert(keys(1).persona(), (0, 0));
+    for elders in [Elders::new(), swapped] {
+        let ground = Ground { elders: &elders, ..world.ground() };
+        assert!(ground.verify(&chain).is_none());
+    }
+    // Who came after a link is no matter to it.
+    world.elders.insert(keys(3).persona(), (9, 3));
+    assert!(world.leads_to(&chain).is_some());
+}
+
+#[test]
+fn a_chain_of_another_group_leads_nowhere() {
+    let (world, chain) = two_links();
+    let other = World { mls: ModelMls::new([2; 32]), ..World::new() };
+    assert!(other.ground().verify(&chain).is_none(), "the same Genesis, and ops that are not here");
+    let elsewhere = GroupId([9; 32]);
+    assert!(Ground { group: &elsewhere, ..world.ground() }.verify(&chain).is_none());
+}
