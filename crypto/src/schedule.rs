@@ -15,7 +15,10 @@ use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::mls::{MlsError, MlsNode};
+use crate::{
+    hpke::{self, HpkeError},
+    mls::{MlsError, MlsNode},
+};
 
 /// Exporter label of a network's first secret.
 pub const NET_LABEL: &str = "hearth net/1";
@@ -183,6 +186,23 @@ impl Network {
         SlotKeys { id, write_pk: public_of(&write), write }
     }
 
+    /// Seed of the HPKE key that knocks at an invite are sealed to.
+    #[must_use]
+    pub fn knock_seed(&self, invite: &OpId) -> Key {
+        derive(&self.keys.control, "knock", &[&invite.0])
+    }
+
+    /// The queue at a relay that knocks at an invite go into. Nothing in it has the outer seal.
+    ///
+    /// # Errors
+    /// [`HpkeError::Library`].
+    pub fn knock_queue(&self, invite: &OpId, relay_key: &[u8; 32]) -> Result<QueueKeys, HpkeError> {
+        let knock_pk = hpke::public_key(&self.knock_seed(invite))?;
+        let part = |label: &str| derive(&self.keys.control, label, &[&invite.0, relay_key]);
+        let keys = (knock_write(&knock_pk, relay_key), part("knock read"));
+        Ok(queue_of(keys, QueueKind::Control, part("knock seal")))
+    }
+
     /// The slot of an invite's wrapper at a relay: its id follows from the invite, its write key is the members'.
     #[must_use]
     pub fn wrapper_slot(&self, invite: &OpId, join_pk: &[u8; 32], relay_key: &[u8; 32]) -> SlotKeys {
@@ -234,19 +254,27 @@ pub fn wrapper_slot_id(join_pk: &[u8; 32], relay_key: &[u8; 32]) -> SlotId {
     SlotId(hash(&[b"hearth wrapper/1", join_pk, relay_key]))
 }
 
+/// Write key of the queue at a relay that knocks go into: whoever is told the knock key may write, and only write.
+#[must_use]
+pub fn knock_write(knock_pk: &[u8; 32], relay_key: &[u8; 32]) -> Key {
+    derive(knock_pk, "knock write", &[relay_key])
+}
+
+/// The queue at a relay that a knock's answer comes back in.
+#[must_use]
+pub fn answer_queue(answer: &[u8; 32], relay_key: &[u8; 32]) -> QueueKeys {
+    queue(answer, QueueKind::Control, relay_key)
+}
+
 fn queue(secret: &[u8; 32], kind: QueueKind, relay_key: &[u8; 32]) -> QueueKeys {
     let part = |label: &str| derive(secret, label, &[relay_key]);
-    let (write, read) = (part("queue write"), part("queue read"));
+    let (write, read, seal) = (part("queue write"), part("queue read"), part("queue seal"));
+    queue_of((write, read), kind, seal)
+}
+
+fn queue_of((write, read): (Key, Key), kind: QueueKind, seal: Key) -> QueueKeys {
     let (write_pk, read_pk) = (public_of(&write), public_of(&read));
-    QueueKeys {
-        id: queue_id(&write_pk, &read_pk, kind),
-        kind,
-        write,
-        read,
-        write_pk,
-        read_pk,
-        seal: part("queue seal"),
-    }
+    QueueKeys { id: queue_id(&write_pk, &read_pk, kind), kind, write, read, write_pk, read_pk, seal }
 }
 
 #[cfg(test)]
@@ -266,6 +294,18 @@ mod tests {
         assert_ne!(n.topic(Day(12)), later.topic(Day(12)), "a later joiner learns no earlier day");
         assert_eq!(n.secret(Day(9)), n.secret(Day(10)));
         assert_eq!(n.gate(), later.gate());
+    }
+
+    #[test]
+    fn who_knocks_may_write_and_not_read() {
+        let (n, invite, relay) = (network(10), OpId([4; 32]), [7; 32]);
+        let queue = n.knock_queue(&invite, &relay).unwrap();
+        let told = hpke::public_key(&n.knock_seed(&invite)).unwrap();
+        assert_eq!(knock_write(&told, &relay), queue.write);
+        assert_ne!(queue.read, queue.write);
+        assert_ne!(queue.id, n.knock_queue(&invite, &[8; 32]).unwrap().id);
+        assert_ne!(queue.id, n.knock_queue(&OpId([5; 32]), &relay).unwrap().id);
+        assert_ne!(answer_queue(&[1; 32], &relay).id, answer_queue(&[1; 32], &[8; 32]).id);
     }
 
     #[test]

@@ -452,6 +452,41 @@ pub fn members(model: &Model, group: GroupId) -> Vec<MemberItem> {
     items
 }
 
+/// Somebody who waits to be let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KnockItem {
+    /// Persona.
+    pub persona: PersonaId,
+    /// The name it would have.
+    pub name: String,
+    /// What it says of itself.
+    pub introduction: String,
+    /// "Knocked: Today, 03:10".
+    pub since: String,
+}
+
+/// Who waits to be let into a group, the oldest first.
+#[must_use]
+pub fn knocks(model: &Model, group: GroupId, clock: &Clock) -> Vec<KnockItem> {
+    let item = |k: &hearth_node::app::KnockRow| KnockItem {
+        persona: k.persona,
+        name: k.name.clone(),
+        introduction: k.introduction.clone(),
+        since: format!("Knocked: {}, {}", clock.day(k.at.0.0), clock.time(k.at.0.0)),
+    };
+    model.knocks(group).iter().map(item).collect()
+}
+
+/// "2 people wait to be let in".
+#[must_use]
+pub fn knock_words(waiting: usize) -> Option<String> {
+    match waiting {
+        0 => None,
+        1 => Some("One person waits to be let in".to_owned()),
+        n => Some(format!("{n} people wait to be let in")),
+    }
+}
+
 /// Whether one may change roles and remove members.
 #[must_use]
 pub fn may_moderate(model: &Model, group: GroupId) -> bool {

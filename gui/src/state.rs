@@ -63,6 +63,10 @@ pub enum Act {
     CreateVault,
     /// Opens the vault.
     Unlock,
+    /// Lets somebody in who knocked.
+    Admit(PersonaId),
+    /// Declines somebody who knocked.
+    Decline(PersonaId),
     /// Locks.
     Lock,
     /// Shows a page.
@@ -186,8 +190,8 @@ pub struct Inspected {
     pub join: Join,
     /// What newcomers may read, in days.
     pub history_days: u16,
-    /// How many are in it, about.
-    pub members: usize,
+    /// How many are in it, about, where that is told.
+    pub members: Option<usize>,
 }
 
 /// A link being followed.
@@ -197,6 +201,8 @@ pub struct JoinDraft {
     pub link: SecretBuffer,
     /// One's own name there.
     pub persona: String,
+    /// What one says of oneself, where somebody admits.
+    pub introduction: String,
     /// What it opens, once read.
     pub inspected: Option<Inspected>,
     /// The reply.
@@ -205,7 +211,8 @@ pub struct JoinDraft {
 
 impl Default for JoinDraft {
     fn default() -> Self {
-        Self { link: SecretBuffer::default(), persona: names::roll(), inspected: None, waiting: Waiting::default() }
+        let (link, persona, introduction) = (SecretBuffer::default(), names::roll(), String::new());
+        Self { link, persona, introduction, inspected: None, waiting: Waiting::default() }
     }
 }
 

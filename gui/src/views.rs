@@ -8,6 +8,7 @@ pub mod groups;
 pub mod header;
 pub mod invite;
 pub mod join;
+pub mod knocks;
 pub mod members;
 pub mod onboarding;
 pub mod settings;

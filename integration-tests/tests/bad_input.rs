@@ -222,9 +222,9 @@ fn names_and_numbers_beyond_their_limits_are_refused() -> Result<()> {
     assert!(["invalid", "too_large"].contains(&refused.as_str()), "{refused}");
     let refused = kind(&mut ada, "message.send", json!({"group": group, "text": ""}))?;
     assert_eq!(refused, "invalid");
-    // A knock link would open the whole door, so there is none before knocking is built.
-    let knock = ada.call("group.create", json!({"name": "Knock", "join": "knock"}))?;
-    assert_eq!(kind(&mut ada, "invite.create", json!({"group": knock["group"]}))?, "not_permitted");
+    let nobody = json!({"group": group, "persona": "00".repeat(32)});
+    assert_eq!(kind(&mut ada, "knock.admit", nobody.clone())?, "not_found");
+    assert_eq!(kind(&mut ada, "knock.decline", nobody)?, "not_found");
     let never = json!({"group": group, "text": "x", "expires_in_s": 0});
     assert_eq!(kind(&mut ada, "message.send", never)?, "invalid");
     let good = "/ip4/127.0.0.1/tcp/9/p2p/12D3KooWHpeEDXMX9av4V4gjJgJNseqV9XBPYrNMpVCDKQxMpVdF";

@@ -100,6 +100,12 @@ fn many_seeds_with_model_mls() {
     all(seeds(0..2_000), Plan::new, with_model);
 }
 
+/// The same worlds, where whoever comes in has to be let in.
+#[test]
+fn many_knocks() {
+    all(seeds(0..300), |seed| Plan { knock: true, ..Plan::new(seed) }, with_model);
+}
+
 #[test]
 fn seeds_with_real_mls() {
     all(seeds(0..200), Plan::new, with_openmls);
@@ -192,6 +198,13 @@ fn crash_at_every_write(name: &str, plan: &Plan, part: Part) -> usize {
 fn a_crash_at_every_write_of_founding_and_joining() {
     let batches = crash_at_every_write("found and join", &calm(3, vec![]), Part::Whole);
     assert!(batches > 20, "only {batches} writes");
+}
+
+#[test]
+fn a_crash_at_every_write_of_knocking() {
+    let plan = Plan { knock: true, ..calm(3, vec![]) };
+    let batches = crash_at_every_write("knock and admit", &plan, Part::Whole);
+    assert!(batches > 30, "only {batches} writes");
 }
 
 #[test]

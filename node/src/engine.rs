@@ -16,6 +16,7 @@ mod events;
 pub(crate) mod group;
 pub(crate) mod inbox;
 pub(crate) mod join;
+pub(crate) mod knock;
 pub mod lane;
 pub(crate) mod names;
 pub(crate) mod outbox;
@@ -38,6 +39,7 @@ use crate::{
 use ctx::{Ctx, Shared};
 use group::Group;
 use join::Attempt;
+use knock::{Knocking, Outcome};
 use lane::{LaneCommand, LaneEvent};
 use settings::Settings;
 use waiting::Waiting;
@@ -114,6 +116,7 @@ pub struct Engine<M: Mls> {
     shared: Shared<M>,
     groups: BTreeMap<GroupId, Group<M>>,
     attempts: BTreeMap<GroupId, Attempt>,
+    knocking: BTreeMap<GroupId, Knocking>,
     waiting: BTreeMap<CommandId, (Waiting, Timestamp)>,
     remembered: BTreeSet<String>,
     settings: Settings,
@@ -132,6 +135,7 @@ impl<M: Mls> Engine<M> {
             config,
             groups: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            knocking: BTreeMap::new(),
             waiting: BTreeMap::new(),
             remembered: BTreeSet::new(),
             settings: Settings::default(),
@@ -159,7 +163,14 @@ impl<M: Mls> Engine<M> {
             }
         }
         let mut fx = Effects::default();
-        for (id, rows) in by_group {
+        for (id, mut rows) in by_group {
+            if let Some(at) = rows.iter().position(|r| r.table == Table::Group && r.key.ends_with(knock::ROW)) {
+                let knocking = Knocking::restore(&rows.swap_remove(at).value);
+                self.knocking.extend(knocking.map(|k| (id, k)));
+                if rows.is_empty() {
+                    continue;
+                }
+            }
             match Group::restore(&self.shared.mls, id, rows, now.day()) {
                 Some(group) => {
                     self.groups.insert(id, group);
@@ -175,6 +186,12 @@ impl<M: Mls> Engine<M> {
                 if group.is_joined() || group.is_leaving() {
                     group.wake(ctx);
                 }
+            });
+        }
+        for id in self.knocking.keys().copied().collect::<Vec<_>>() {
+            self.outside(&id, now, &mut fx, |knocking, ctx| {
+                knocking.wake(ctx);
+                Outcome::Wait
             });
         }
         self.bootstrap(&mut fx);
@@ -234,6 +251,12 @@ impl<M: Mls> Engine<M> {
         for id in self.attempts.keys().copied().collect::<Vec<_>>() {
             self.attempt(&id, now, fx, |attempt, ctx| attempt.tick(ctx));
         }
+        for id in self.knocking.keys().copied().collect::<Vec<_>>() {
+            self.outside(&id, now, fx, |knocking, ctx| {
+                knocking.tick(ctx);
+                Outcome::Wait
+            });
+        }
         self.answer_waiting(now, fx);
         fx.wake_at = self.wakes.values().copied().chain(fx.wake_at).min();
     }
@@ -258,6 +281,11 @@ impl<M: Mls> Engine<M> {
     }
 
     fn group(&self, id: &GroupId) -> Result<&Group<M>, Refusal> {
-        self.groups.get(id).ok_or(NO_GROUP)
+        self.groups.get(id).ok_or_else(|| self.no_group(id))
+    }
+
+    /// Why a group cannot be asked: there is none, or one stands outside of it.
+    fn no_group(&self, id: &GroupId) -> Refusal {
+        self.knocking.get(id).map_or(NO_GROUP, Knocking::refusal)
     }
 }

@@ -6,10 +6,10 @@ use zeroize::Zeroize as _;
 use crate::{
     cbor::Wire,
     frame::{CommitFrame, NodeSignature},
-    id::{GroupId, NodeId, OpId, PersonaId},
+    id::{GroupId, NodeId, OpId, PersonaId, QueueId},
     limits::{
-        CHAIN_MAX, CONTEXT_MAX, DOOR_ELDERS_MAX, DOOR_FRAMES_MAX, DOOR_MAX, DOOR_OPS_MAX, DOOR_SIGNATURES_MAX,
-        MEMBERS_MAX,
+        CHAIN_MAX, CHARTER_MAX, CONTEXT_MAX, DOOR_ELDERS_MAX, DOOR_FRAMES_MAX, DOOR_MAX, DOOR_OPS_MAX,
+        DOOR_SIGNATURES_MAX, MEMBERS_MAX, NAME_BYTES_MAX,
     },
     op::SignedOp,
     time::Day,
@@ -164,6 +164,31 @@ pub enum DoorWrapper {
         #[n(2)]
         body_slot: crate::id::SlotId,
     },
+    /// A facilitator admits: what may be known before.
+    #[n(2)]
+    Knock {
+        /// The Invite op.
+        #[n(0)]
+        invite: OpId,
+        /// The group's name.
+        #[n(1)]
+        name: String,
+        /// Its charter.
+        #[n(2)]
+        charter: String,
+        /// Its history window in days.
+        #[n(3)]
+        history_days: u16,
+        /// MLS ciphersuite code point, for the KeyPackage.
+        #[n(4)]
+        suite: u16,
+        /// X25519 key that a knock is sealed to, and that its queue's write key derives from.
+        #[cbor(n(5), with = "minicbor::bytes")]
+        knock_pk: [u8; 32],
+        /// The queue at this relay.
+        #[n(6)]
+        queue: QueueId,
+    },
     /// Nobody may come in by this invite.
     #[n(1)]
     Closed {
@@ -174,10 +199,13 @@ pub enum DoorWrapper {
 }
 
 impl Wire for DoorWrapper {
-    const MAX: usize = 256;
+    const MAX: usize = CHARTER_MAX + NAME_BYTES_MAX + 256;
 
     fn within_limits(&self) -> bool {
-        true
+        match self {
+            Self::Open { .. } | Self::Closed { .. } => true,
+            Self::Knock { name, charter, .. } => name.len() <= NAME_BYTES_MAX && charter.len() <= CHARTER_MAX,
+        }
     }
 }
 
@@ -193,6 +221,7 @@ impl std::fmt::Debug for DoorWrapper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Open { .. } => f.write_str("Open(…)"),
+            Self::Knock { .. } => f.write_str("Knock(…)"),
             Self::Closed { reason } => f.debug_struct("Closed").field("reason", reason).finish(),
         }
     }

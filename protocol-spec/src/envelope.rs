@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 
 use crate::{
     cbor::{self, DecodeError, Wire},
-    id::{DeviceId, EnvelopeId, GroupId, NodeId, PersonaId, hash},
+    id::{DeviceId, EnvelopeId, GroupId, KnockId, NodeId, PersonaId, hash},
     limits::{ACK_IDS_MAX, CONTENT_MAX, ENVELOPE_MAX, ENVELOPE_PARENTS_MAX},
     time::Minute,
 };
@@ -103,6 +103,9 @@ pub enum AppMessage {
     /// The sender's device has these on disk. A fact of delivery, never of reading.
     #[n(1)]
     Ack(#[n(0)] Vec<EnvelopeId>),
+    /// A facilitator has declined this knock: the others need not look at it.
+    #[n(2)]
+    Declined(#[n(0)] KnockId),
 }
 
 impl Wire for AppMessage {
@@ -112,6 +115,7 @@ impl Wire for AppMessage {
         match self {
             Self::Envelope(envelope) => envelope.within_limits(),
             Self::Ack(ids) => (1..=ACK_IDS_MAX).contains(&ids.len()),
+            Self::Declined(_) => true,
         }
     }
 }

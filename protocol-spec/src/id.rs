@@ -81,6 +81,8 @@ id!(/// A signed envelope: SHA-256 of its encoding.
     EnvelopeId);
 id!(/// A message: the MIMI content message id.
     MessageId);
+id!(/// A knock: SHA-256 of its encoding.
+    KnockId);
 id!(/// A relay's append-only queue.
     QueueId);
 id!(/// A relay's replaceable slot.

@@ -15,6 +15,7 @@
 //! | [`content`] | MIMI content, the body of what people write |
 //! | [`packet`] | what is sealed into one padded frame |
 //! | [`door`] | what a joiner finds while everybody sleeps |
+//! | [`knock`] | what somebody outside asks, and what comes back |
 //! | [`link`] | invite links |
 //! | [`card`] | rendezvous cards and the DHT record around them |
 //! | [`mailbox`] | the protocol between a member and a relay |
@@ -28,6 +29,7 @@ pub mod door;
 pub mod envelope;
 pub mod frame;
 pub mod id;
+pub mod knock;
 pub mod limits;
 pub mod link;
 pub mod mailbox;

@@ -102,6 +102,8 @@ pub const DOOR_OPS_MAX: usize = 8_192;
 pub const DOOR_FRAMES_MAX: usize = 2_048;
 /// Signatures of one door.
 pub const DOOR_SIGNATURES_MAX: usize = 8_192;
+/// A knock, in bytes: a frame less what HPKE and the length take.
+pub const KNOCK_BYTES: usize = FRAME_LARGE - 52;
 /// Places in seniority that one door tells.
 pub const DOOR_ELDERS_MAX: usize = 8_192;
 /// Links of the chain from Genesis to a later base.

@@ -7,11 +7,13 @@ use crate::{
     envelope::SignedEnvelope,
     frame::Control,
     id::NodeId,
+    knock::KnockAnswer,
     limits::{OBJECT_MAX, PART_BYTES, PARTS_MAX, SHARED_ENVELOPES_MAX},
 };
 
 /// The content of a frame, inside the outer seal.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, and short-lived")]
 pub enum Packet {
     /// An MLS application message (PrivateMessage) of the node it names.
     #[n(0)]
@@ -52,6 +54,9 @@ pub enum Packet {
         #[cbor(n(3), with = "minicbor::bytes")]
         bytes: Vec<u8>,
     },
+    /// In the queue of a knock's answer, and nowhere else.
+    #[n(4)]
+    Answer(#[n(0)] KnockAnswer),
 }
 
 /// What a [`Packet::Shared`] holds: signed envelopes.
@@ -70,6 +75,7 @@ impl Wire for Packet {
             Self::App { mls, .. } => !mls.is_empty(),
             Self::Control(control) => control.within_limits(),
             Self::Shared { sealed, .. } => !sealed.is_empty(),
+            Self::Answer(answer) => answer.within_limits(),
             Self::Part { index, count, bytes, .. } => {
                 index < count && usize::from(*count) <= PARTS_MAX && (1..=PART_BYTES).contains(&bytes.len())
             }

@@ -35,6 +35,8 @@ fn readers() -> Vec<Reader> {
         reader::<SharedEnvelopes>("shared envelopes"),
         reader::<DoorBody>("door body"),
         reader::<hearth_protocol::door::DoorWrapper>("door wrapper"),
+        reader::<hearth_protocol::knock::SignedKnock>("signed knock"),
+        reader::<hearth_protocol::knock::KnockContent>("knock"),
         reader::<CardContent>("card content"),
         reader::<SignedCard>("signed card"),
         reader::<Record>("record"),

@@ -105,6 +105,7 @@ fn the_limits_are_the_codes() {
         DOOR_OPS_MAX,
         DOOR_FRAMES_MAX,
         DOOR_SIGNATURES_MAX,
+        KNOCK_BYTES,
         DOOR_ELDERS_MAX,
         CHAIN_MAX,
         CONTEXT_MAX,

@@ -9,6 +9,7 @@ use hearth_protocol::{
     envelope::{AppMessage, EnvelopeContent, SignedEnvelope},
     frame::{CommitFrame, Control, Nack, NodeSignature, WelcomeFrame},
     id::*,
+    knock::{KnockAnswer, KnockContent, SignedKnock},
     limits::*,
     link::InviteLink,
     mailbox::{Action, Answer, Blob, Frame, Greeting, QueueKind, Refusal, Request},
@@ -221,7 +222,11 @@ fn signed_envelope() -> impl Strategy<Value = SignedEnvelope> {
 }
 
 fn app_message() -> impl Strategy<Value = AppMessage> {
-    prop_oneof![signed_envelope().prop_map(AppMessage::Envelope), vec(envelope_id(), 1..20).prop_map(AppMessage::Ack),]
+    prop_oneof![
+        signed_envelope().prop_map(AppMessage::Envelope),
+        vec(envelope_id(), 1..20).prop_map(AppMessage::Ack),
+        uniform32(any::<u8>()).prop_map(|id| AppMessage::Declined(hearth_protocol::id::KnockId(id))),
+    ]
 }
 
 fn value() -> impl Strategy<Value = Value> {
@@ -330,6 +335,7 @@ fn packet() -> impl Strategy<Value = Packet> {
         (node(), few_bytes()).prop_map(|(node, mls)| Packet::App { node, mls }),
         control().prop_map(Packet::Control),
         (node(), few_bytes()).prop_map(|(node, sealed)| Packet::Shared { node, sealed }),
+        knock_answer().prop_map(Packet::Answer),
         (uniform32(any::<u8>()), 1..=PARTS_MAX as u16, any::<u16>(), few_bytes())
             .prop_map(|(object, count, index, bytes)| Packet::Part { object, index: index % count, count, bytes }),
     ]
@@ -370,6 +376,35 @@ fn wrapper() -> impl Strategy<Value = DoorWrapper> {
         }),
         select(vec![ClosedReason::Exhausted, ClosedReason::Expired, ClosedReason::Revoked])
             .prop_map(|reason| DoorWrapper::Closed { reason }),
+        (op_id(), (text(), text()), any::<(u16, u16)>(), uniform32(any::<u8>()), uniform32(any::<u8>())).prop_map(
+            |(invite, (name, charter), (history_days, suite), knock_pk, queue)| {
+                let queue = hearth_protocol::id::QueueId(queue);
+                DoorWrapper::Knock { invite, name, charter, history_days, suite, knock_pk, queue }
+            }
+        ),
+    ]
+}
+
+fn knock_content() -> impl Strategy<Value = KnockContent> {
+    let said = ("[a-z]{1,20}", text(), vec(any::<u8>(), 1..40));
+    (group(), op_id(), persona(), said, uniform32(any::<u8>())).prop_map(
+        |(group, invite, persona, (name, introduction, key_package), answer)| KnockContent {
+            group,
+            invite,
+            persona,
+            name,
+            introduction,
+            key_package,
+            answer,
+        },
+    )
+}
+
+fn knock_answer() -> impl Strategy<Value = KnockAnswer> {
+    let admitted = (vec(any::<u8>(), 1..40), door());
+    prop_oneof![
+        admitted.prop_map(|(welcome, door)| KnockAnswer::Admitted { welcome, door }),
+        Just(KnockAnswer::Declined)
     ]
 }
 
@@ -489,6 +524,8 @@ fn every_decoder(bytes: &[u8]) -> Result<(), TestCaseError> {
     is_strict::<SharedEnvelopes>(bytes)?;
     is_strict::<DoorBody>(bytes)?;
     is_strict::<DoorWrapper>(bytes)?;
+    is_strict::<SignedKnock>(bytes)?;
+    is_strict::<KnockContent>(bytes)?;
     is_strict::<CardContent>(bytes)?;
     is_strict::<SignedCard>(bytes)?;
     is_strict::<Record>(bytes)?;
@@ -556,6 +593,13 @@ proptest! {
     fn doors_read_back(door in door(), wrapper in wrapper()) {
         reads_back(&door)?;
         reads_back(&wrapper)?;
+    }
+
+    #[test]
+    fn knocks_read_back(content in knock_content(), sig in sig()) {
+        reads_back(&content)?;
+        let content = cbor::to_vec(&content);
+        reads_back(&SignedKnock { content, sig })?;
     }
 
     #[test]

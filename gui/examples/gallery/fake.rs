@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use hearth_node::app::{
-    Answer, Ask, Backend, Command, Delivery, Event, GroupRow, GroupState, Join, Kind, Look, MemberRow, MessageRow,
-    MotionState, Notice, PolicyRow, Reaction, Reactions, Refusal, RelayRow, RelayState, RoleName, Secret, Utc,
+    Answer, Ask, Backend, Command, Delivery, Event, GroupRow, GroupState, Join, Kind, KnockRow, Look, MemberRow,
+    MessageRow, MotionState, Notice, PolicyRow, Reaction, Reactions, Refusal, RelayRow, RelayState, RoleName, Secret,
+    Utc,
 };
 use hearth_protocol::{
     id::{GroupId, MessageId, NodeId, OpId, PersonaId},
@@ -27,6 +28,8 @@ pub(crate) struct Room {
     pub(crate) messages: Vec<MessageRow>,
     pub(crate) history_days: u16,
     pub(crate) relays: Vec<RelayRow>,
+    pub(crate) join: Join,
+    pub(crate) knocks: Vec<KnockRow>,
 }
 
 /// See the module.
@@ -35,6 +38,8 @@ pub(crate) struct Fake {
     pub(crate) passphrase: Option<String>,
     pub(crate) locked: bool,
     pub(crate) rooms: Vec<Room>,
+    /// How the group behind the sample link admits.
+    pub(crate) behind_link: Join,
     pub(crate) drafts: BTreeMap<GroupId, String>,
     pub(crate) settings: (Option<Look>, Option<u16>, Option<bool>),
     /// Every command, in order.
@@ -53,6 +58,7 @@ impl Fake {
             passphrase: None,
             locked: true,
             rooms: Vec::new(),
+            behind_link: Join::Open,
             drafts: BTreeMap::new(),
             settings: (None, None, None),
             log: Vec::new(),
@@ -177,7 +183,7 @@ impl Fake {
                     node: NodeId([0; 32]),
                     members: room.members.clone(),
                     policy: PolicyRow {
-                        join: Join::Open,
+                        join: room.join,
                         history_days: room.history_days,
                         slow_mode_s: 0,
                         shield: false,
@@ -188,6 +194,15 @@ impl Fake {
                     state: room.row.state,
                 }
             }
+            Command::KnockList { group } => {
+                Answer::Knocks { knocks: self.room(*group).ok_or(not_found)?.knocks.clone() }
+            }
+            Command::KnockAdmit { group, persona } | Command::KnockDecline { group, persona } => {
+                let room = self.rooms.iter_mut().find(|r| r.row.group == *group).ok_or(not_found)?;
+                room.knocks.retain(|k| k.persona != *persona);
+                self.backend.emit(Event::Notice(Notice::GroupChanged { group: *group }));
+                Answer::Done {}
+            }
             Command::InviteInspect { link } => {
                 if link.expose().trim() != LINK {
                     return Err(Refusal::new(Kind::Invalid, "the link is damaged: copy it again, whole"));
@@ -195,10 +210,10 @@ impl Fake {
                 Answer::Inspected {
                     group_name: "Tuesday circle".into(),
                     charter: CHARTER.into(),
-                    join: Join::Open,
+                    join: self.behind_link,
                     history_days: 30,
                     expires_at: Utc(Timestamp(self.now + 86_400_000)),
-                    members_hint: 8,
+                    members_hint: (self.behind_link == Join::Open).then_some(8),
                 }
             }
             Command::GroupJoin { persona, .. } => {
@@ -337,7 +352,15 @@ pub(crate) fn room(seed: u8, name: &str, members: &[(&str, RoleName)], history_d
         messages: Vec::new(),
         history_days,
         relays: vec![relay(7), relay(9)],
+        join: Join::Open,
+        knocks: Vec::new(),
     }
+}
+
+/// Somebody at the door of a room.
+pub(crate) fn knock(n: u8, name: &str, introduction: &str, at: u64) -> KnockRow {
+    let (name, introduction) = (name.to_owned(), introduction.to_owned());
+    KnockRow { persona: PersonaId([n; 32]), name, introduction, at: Utc(Timestamp(at)) }
 }
 
 /// The persona of member `n` of a room.

@@ -22,12 +22,14 @@ use hearth::{
 use hearth_node::app::{self, Look, Secret, Wake};
 use hearth_protocol::id::GroupId;
 
-const SCREENS: [&str; 12] = [
+const SCREENS: [&str; 14] = [
     "onboarding",
     "unlock",
     "start",
     "create",
     "join",
+    "knock",
+    "knocks",
     "timeline",
     "members",
     "invite",
@@ -66,8 +68,11 @@ fn main() {
         _ => {
             fake.passphrase = Some("x".into());
             fake.locked = false;
-            if !matches!(screen.as_str(), "join" | "empty") {
+            if !matches!(screen.as_str(), "join" | "knock" | "empty") {
                 fake.rooms = sample::rooms();
+            }
+            if screen == "knocks" {
+                sample::knocked(&mut fake.rooms);
             }
         }
     }
@@ -129,23 +134,24 @@ impl Gallery {
         let group = GroupId([0x21; 32]);
         let ready = self.window.model().known();
         match (self.screen.as_str(), self.frames) {
-            ("timeline" | "members" | "invite" | "help" | "actions", 3) if ready => self.window.open(group),
+            ("timeline" | "members" | "knocks" | "invite" | "help" | "actions", 3) if ready => self.window.open(group),
             ("create", 3) => self.window.state_mut().page = Page::Create,
             ("settings", 3) => self.window.state_mut().page = Page::Settings,
-            ("join", 3) => {
+            ("join" | "knock", 3) => {
                 use egui::TextBuffer;
                 let join = &mut self.window.state_mut().join;
                 join.link.replace_with(fake::LINK);
                 join.persona = "Quiet Heron".into();
+                let by_hand = self.screen == "knock";
                 join.inspected = Some(hearth::state::Inspected {
                     group_name: "Tuesday circle".into(),
                     charter: fake::room(1, "", &[], 0).charter,
-                    join: app::Join::Open,
+                    join: if by_hand { app::Join::Knock } else { app::Join::Open },
                     history_days: 30,
-                    members: 8,
+                    members: (!by_hand).then_some(8),
                 });
             }
-            ("members", 5) => self.window.state_mut().page = Page::Members,
+            ("members" | "knocks", 5) => self.window.state_mut().page = Page::Members,
             ("help", 5) => self.window.state_mut().dialog = Some(Dialog::Help),
             ("invite", 5) => {
                 let made = Some((hearth_protocol::id::OpId([1; 32]), Secret::new(fake::long_link()), true));

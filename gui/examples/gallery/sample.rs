@@ -1,9 +1,9 @@
 //! People and words for pictures. All invented.
 
-use hearth_node::app::{Delivery, GroupState, MessageRow, Reactions, RoleName, Utc};
+use hearth_node::app::{Delivery, GroupState, Join, MessageRow, Reactions, RoleName, Utc};
 use hearth_protocol::{id::MessageId, time::Timestamp};
 
-use crate::fake::{Room, persona, room};
+use crate::fake::{Room, knock, persona, room};
 
 /// Tuesday 24 November 2026, 19:40 UTC, in milliseconds.
 pub(crate) const NOW: u64 = 1_795_549_200_000;
@@ -114,5 +114,21 @@ fn row(room: &Room, n: usize, l: &Line) -> MessageRow {
         retracted: false,
         reactions: Reactions::default(),
         delivery: Delivery::Reached,
+    }
+}
+
+/// Two people at the door of the first room.
+pub(crate) fn knocked(rooms: &mut [Room]) {
+    if let Some(room) = rooms.first_mut() {
+        room.join = Join::Knock;
+        room.knocks = vec![
+            knock(
+                0x51,
+                "Patient Otter",
+                "My sister found this circle two years ago and told me about the charter. It is my third week.",
+                NOW - 5 * 3_600_000,
+            ),
+            knock(0x52, "Amber Wren", "", NOW - 1_200_000),
+        ];
     }
 }

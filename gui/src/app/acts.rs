@@ -48,6 +48,8 @@ impl Window {
                 ctx.copy_text(link.expose().to_owned());
                 self.clipboard_until = Some(ctx.input(|i| i.time) + CLIPBOARD_KEEPS);
             }
+            Act::Admit(persona) => self.answer_knock(|group| Command::KnockAdmit { group, persona }),
+            Act::Decline(persona) => self.answer_knock(|group| Command::KnockDecline { group, persona }),
             Act::MakeInvite => self.make_invite(),
             Act::RevokeInvite(invite) => {
                 if let Some(group) = self.state.group {
@@ -177,10 +179,16 @@ impl Window {
         let command = Command::GroupJoin {
             link: draft.link.secret(),
             persona: Some(PersonaChoice { name: Some(draft.persona.trim().to_owned()) }),
-            introduction: None,
+            introduction: Some(draft.introduction.trim().to_owned()).filter(|words| !words.is_empty()),
             accept_charter: true,
         };
         self.ask(command, Want::Join);
+    }
+
+    fn answer_knock(&mut self, command: impl FnOnce(GroupId) -> Command) {
+        if let Some(group) = self.state.group {
+            self.ask(command(group), Want::Told);
+        }
     }
 
     fn with_draft(&mut self, change: impl FnOnce(&mut Draft)) {

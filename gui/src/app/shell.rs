@@ -100,8 +100,10 @@ impl Window {
         acts.extend(widgets::region(ui, top, Role::Banner, "This group", |ui| views::header::show(ui, &header)));
         if self.state.page == Page::Members {
             let members = rows::members(&self.model, group);
-            let may = self.may_invite(group);
-            acts.extend(widgets::region(ui, rest, Role::Main, "Members", |ui| views::members::show(ui, &members, may)));
+            let (knocks, may) = (rows::knocks(&self.model, group, &self.clock()), self.may_invite(group));
+            acts.extend(widgets::region(ui, rest, Role::Main, "Members", |ui| {
+                views::members::show(ui, &members, &knocks, may)
+            }));
             return acts;
         }
         self.keep_items(group);
@@ -222,6 +224,7 @@ impl Window {
             history: details.map(|d| rows::history_words(d.policy.history_days)).unwrap_or_default(),
             relays,
             may_invite: self.may_invite(group),
+            knocks: rows::knock_words(self.model.knocks(group).len()),
         }
     }
 

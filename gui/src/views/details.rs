@@ -23,6 +23,8 @@ pub struct DetailsRow {
     pub relays: String,
     /// Whether one may invite.
     pub may_invite: bool,
+    /// How many wait to be let in, in words.
+    pub knocks: Option<String>,
 }
 
 /// Draws it.
@@ -36,6 +38,12 @@ pub fn show(ui: &mut Ui, row: &DetailsRow) -> Vec<Act> {
         if row.may_invite {
             if widgets::button_at(ui, Loud::Primary, "Invite somebody", Some(details_id())).clicked() {
                 acts.push(Act::Ask(Dialog::Invite(InviteDraft::default())));
+            }
+            ui.add_space(space::S);
+        }
+        if let Some(waiting) = &row.knocks {
+            if widgets::button(ui, Loud::Plain, waiting).clicked() {
+                acts.push(Act::Show(Page::Members));
             }
             ui.add_space(space::S);
         }

@@ -2,7 +2,7 @@
 
 use eframe::egui::{Align, Layout, Ui, vec2};
 use hearth_node::app::Join;
-use hearth_protocol::link::LINK_PREFIX;
+use hearth_protocol::{limits::REASON_MAX, link::LINK_PREFIX};
 
 use super::centered;
 use crate::{
@@ -81,9 +81,10 @@ fn opened(ui: &mut Ui, found: &Inspected, draft: &mut JoinDraft, acts: &mut Vec<
         ui.spacing_mut().item_spacing.y = space::S;
         widgets::heading(ui, &found.group_name, size::TITLE);
         let people = match found.members {
-            0 => "Nobody has been counted yet.".to_owned(),
-            1 => "One person is there.".to_owned(),
-            n => format!("About {n} people are there."),
+            None => "Who is there you see once you are let in.".to_owned(),
+            Some(0) => "Nobody has been counted yet.".to_owned(),
+            Some(1) => "One person is there.".to_owned(),
+            Some(n) => format!("About {n} people are there."),
         };
         widgets::note(ui, &people);
         if !found.charter.is_empty() {
@@ -99,7 +100,15 @@ fn opened(ui: &mut Ui, found: &Inspected, draft: &mut JoinDraft, acts: &mut Vec<
     });
     persona(ui, &mut draft.persona);
     if found.join == Join::Knock {
-        widgets::note(ui, "A facilitator lets you in. Until then you wait, and nobody else sees you.");
+        widgets::note(
+            ui,
+            "A facilitator lets you in, perhaps only when they wake. Until then you can read nothing here.",
+        );
+        Field::new("introduction", "A few words about you, for the facilitators (may be left empty)")
+            .show(ui, &mut draft.introduction);
+        if draft.introduction.len() > REASON_MAX {
+            widgets::problem(ui, "That is too long: a few sentences are enough.");
+        }
     }
     let label = match (draft.waiting.busy, found.join) {
         (true, _) => "Joining…",
@@ -107,7 +116,8 @@ fn opened(ui: &mut Ui, found: &Inspected, draft: &mut JoinDraft, acts: &mut Vec<
         (false, Join::Knock) => "Accept the charter and knock",
     };
     ui.add_space(space::XS);
-    let ready = !draft.waiting.busy && names::shown(&draft.persona).is_ok();
+    let fits = draft.introduction.len() <= REASON_MAX;
+    let ready = !draft.waiting.busy && fits && names::shown(&draft.persona).is_ok();
     if ui.add_enabled_ui(ready, |ui| widgets::button(ui, Loud::Primary, label)).inner.clicked() {
         acts.push(Act::Join);
     }

@@ -4,7 +4,7 @@ use eframe::egui::{CornerRadius, Id, Role, ScrollArea, Sense, Ui, UiBuilder, Wid
 
 use crate::{
     fonts, rows,
-    rows::MemberItem,
+    rows::{KnockItem, MemberItem},
     state::{Act, Dialog, InviteDraft},
     text::{self, Pen},
     theme::{measure, radius, size, space},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Draws the page.
-pub fn show(ui: &mut Ui, items: &[MemberItem], may_invite: bool) -> Vec<Act> {
+pub fn show(ui: &mut Ui, items: &[MemberItem], knocks: &[KnockItem], may_invite: bool) -> Vec<Act> {
     let mut acts = Vec::new();
     let rect = ui.max_rect().shrink2(vec2(space::L, space::L));
     let rect = rect.with_max_x(rect.right().min(rect.left() + measure::TEXT));
@@ -20,6 +20,7 @@ pub fn show(ui: &mut Ui, items: &[MemberItem], may_invite: bool) -> Vec<Act> {
     let mut ui = ui.new_child(UiBuilder::new().max_rect(rect.with_max_x(rect.right() + space::M)));
     ScrollArea::vertical().auto_shrink(false).id_salt("members").show(&mut ui, |ui| {
         ui.set_width(rect.width());
+        acts.extend(super::knocks::show(ui, knocks));
         widgets::heading(ui, "Members and roles", size::TITLE);
         widgets::note(
             ui,

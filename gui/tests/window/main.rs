@@ -10,6 +10,7 @@ mod sample;
 mod desk;
 mod flows;
 mod keyboard;
+mod knocks;
 mod privacy;
 mod slips;
 mod timeline;

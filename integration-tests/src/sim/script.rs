@@ -70,6 +70,7 @@ impl<M: Mls> World<M> {
         let founded = self.batches;
         for (pause, act) in &plan.acts {
             self.wait(*pause);
+            self.let_in(&story);
             self.act(&mut story, act);
             self.unbroken()?;
             if *act == Act::Complete {
@@ -137,7 +138,7 @@ impl<M: Mls> World<M> {
             let create = Command::GroupCreate {
                 name: format!("{CANARY} Tuesday"),
                 template: None,
-                join: Join::Open,
+                join: if self.knock { Join::Knock } else { Join::Open },
                 history_days: None,
                 persona: Some(PersonaChoice { name: Some(format!("{CANARY} founder")) }),
             };
@@ -221,7 +222,23 @@ impl<M: Mls> World<M> {
         let link = Secret::new(story.link.clone());
         self.ask(node, Command::GroupJoin { link, persona, introduction: None, accept_charter: true });
         self.wait(5_000);
+        self.let_in(story);
         self.look_who_is_in(story, node);
+    }
+
+    /// Every facilitator who hears a knock says yes.
+    fn let_in(&mut self, story: &Story) {
+        if !self.knock {
+            return;
+        }
+        let group = story.group;
+        for node in 0..self.nodes.len() {
+            let Some(Answer::Knocks { knocks }) = self.query(node, Command::KnockList { group }) else { continue };
+            for knock in knocks {
+                self.query(node, Command::KnockAdmit { group, persona: knock.persona });
+            }
+        }
+        self.wait(5_000);
     }
 
     /// A reply may be lost in a crash, and the join stand all the same: what counts is what the node says.
@@ -334,6 +351,7 @@ impl<M: Mls> World<M> {
         self.settle_removal(story);
         let mut broken = Ok(());
         for round in 1..=ROUNDS {
+            self.let_in(story);
             for node in &here {
                 self.look_who_is_in(story, *node);
                 if !story.removed.contains(node) {

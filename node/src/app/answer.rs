@@ -158,6 +158,19 @@ pub struct MessageRow {
     pub delivery: Delivery,
 }
 
+/// Somebody who waits to be let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KnockRow {
+    /// Persona.
+    pub persona: PersonaId,
+    /// The name it would have.
+    pub name: String,
+    /// What it says of itself.
+    pub introduction: String,
+    /// When it was heard here.
+    pub at: Utc,
+}
+
 /// Who reacted how.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Reactions {
@@ -213,7 +226,11 @@ pub enum Answer {
         join: Join,
         history_days: u16,
         expires_at: Utc,
-        members_hint: usize,
+        /// `None` behind a link that admits by hand: who stands outside does not learn it.
+        members_hint: Option<usize>,
+    },
+    Knocks {
+        knocks: Vec<KnockRow>,
     },
     Joined {
         group: GroupId,

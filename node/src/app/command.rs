@@ -214,6 +214,12 @@ pub enum Command {
         introduction: Option<String>,
         accept_charter: bool,
     },
+    #[serde(rename = "knock.list")]
+    KnockList { group: GroupId },
+    #[serde(rename = "knock.admit")]
+    KnockAdmit { group: GroupId, persona: PersonaId },
+    #[serde(rename = "knock.decline")]
+    KnockDecline { group: GroupId, persona: PersonaId },
     #[serde(rename = "member.set_role")]
     MemberSetRole { group: GroupId, persona: PersonaId, role: RoleName },
     #[serde(rename = "member.remove")]
@@ -314,6 +320,9 @@ impl Command {
         "invite.inspect",
         "invite.revoke",
         "group.join",
+        "knock.list",
+        "knock.admit",
+        "knock.decline",
         "member.set_role",
         "member.remove",
         "message.send",

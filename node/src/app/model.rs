@@ -13,8 +13,8 @@ use hearth_protocol::id::{GroupId, MessageId, PersonaId};
 
 pub use self::timeline::{Reach, TIMELINE_PAGE, TIMELINE_WINDOW, Timeline};
 use super::{
-    Answer, Command, CommandId, Delivery, Event, GroupRow, GroupState, Kind, MemberRow, Notice, PolicyRow, Refusal,
-    RelayRow, RelayState,
+    Answer, Command, CommandId, Delivery, Event, GroupRow, GroupState, Join, Kind, KnockRow, MemberRow, Notice,
+    PolicyRow, Refusal, RelayRow, RelayState, RoleName,
 };
 
 /// Commands whose replies the model waits for; the oldest is forgotten beyond that.
@@ -62,6 +62,7 @@ enum About {
     Status,
     Groups,
     Group(GroupId),
+    Knocks(GroupId),
     Page(GroupId, timeline::Page),
     Delivery(GroupId, MessageId),
     Seen(GroupId),
@@ -78,6 +79,7 @@ pub struct Model {
     groups: Vec<GroupRow>,
     details: BTreeMap<GroupId, GroupDetails>,
     timelines: BTreeMap<GroupId, Timeline>,
+    knocks: BTreeMap<GroupId, Vec<KnockRow>>,
     opened: Vec<GroupId>,
     network: NetworkState,
     warning: Option<&'static str>,
@@ -158,6 +160,12 @@ impl Model {
         self.warning.take()
     }
 
+    /// Who waits to be let into a group, the oldest first.
+    #[must_use]
+    pub fn knocks(&self, group: GroupId) -> &[KnockRow] {
+        self.knocks.get(&group).map_or(&[], Vec::as_slice)
+    }
+
     /// Grows with every change: rows built at an equal revision are equal.
     #[must_use]
     pub fn revision(&self) -> u64 {
@@ -209,6 +217,7 @@ impl Model {
             Command::Status {} => About::Status,
             Command::GroupList {} => About::Groups,
             Command::GroupShow { group } => About::Group(*group),
+            Command::KnockList { group } => About::Knocks(*group),
             Command::MessageList { group, before, after, .. } => {
                 About::Page(*group, timeline::Page::of(*before, *after))
             }
@@ -310,8 +319,19 @@ impl Model {
                     policy: policy.clone(),
                     relays: relays.clone(),
                 };
+                let hears = details.policy.join == Join::Knock
+                    && *state == GroupState::Joined
+                    && details.you().is_some_and(|you| you.role == RoleName::Facilitator);
                 self.details.insert(*group, details);
+                if hears {
+                    self.want(Command::KnockList { group: *group });
+                } else {
+                    self.knocks.remove(group);
+                }
                 self.ask_delivery(*group);
+            }
+            (Some(About::Knocks(group)), Answer::Knocks { knocks }) => {
+                self.knocks.insert(group, knocks.clone());
             }
             (Some(About::Page(group, page)), Answer::Messages { messages }) => {
                 if let Some(timeline) = self.timelines.get_mut(&group) {
@@ -359,6 +379,7 @@ impl Model {
                 self.want(Command::GroupList {});
                 self.show_again(*group);
             }
+            Notice::KnockNew { group, .. } => self.want(Command::KnockList { group: *group }),
             Notice::MemberChanged { group, .. } => self.show_again(*group),
             Notice::GroupWaiting { group } => self.set_state(*group, GroupState::Waiting),
             Notice::GroupRemoved { group, state } => self.set_state(*group, *state),

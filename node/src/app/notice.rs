@@ -39,6 +39,8 @@ pub enum Notice {
     GroupWaiting { group: GroupId },
     #[serde(rename = "group.removed")]
     GroupRemoved { group: GroupId, state: GroupState },
+    #[serde(rename = "knock.new")]
+    KnockNew { group: GroupId, persona: PersonaId },
     #[serde(rename = "member.changed")]
     MemberChanged { group: GroupId, persona: PersonaId },
     #[serde(rename = "network.changed")]

@@ -31,7 +31,7 @@ use super::{
     waiting::{HELD_MS, Waiting},
 };
 use crate::app::{
-    Answer, Command, CommandId, Event, Join, Kind, PersonaChoice, Refusal, RelayRow, Secret, TemplateName,
+    Answer, Command, CommandId, Event, GroupRow, Join, Kind, PersonaChoice, Refusal, RelayRow, Secret, TemplateName,
 };
 
 /// Groups of one vault.
@@ -54,7 +54,7 @@ impl<M: Mls> Engine<M> {
     ) -> Option<Result<Answer, Refusal>> {
         macro_rules! on {
             ($group:expr, |$g:ident, $ctx:ident| $body:expr) => {
-                Some(self.with(&$group, now, fx, |$g, $ctx| $body).unwrap_or(Err(NO_GROUP)))
+                Some(self.with(&$group, now, fx, |$g, $ctx| $body).unwrap_or_else(|| Err(self.no_group(&$group))))
             };
         }
         match command {
@@ -68,19 +68,24 @@ impl<M: Mls> Engine<M> {
             Command::GroupCreate { name, template, join, history_days, persona } => {
                 Some(self.create((name, template, join), history_days, persona, now, fx))
             }
-            Command::GroupList {} => {
-                Some(Ok(Answer::Groups { groups: self.groups.values().map(Group::row).collect() }))
-            }
+            Command::GroupList {} => Some(Ok(Answer::Groups { groups: self.group_rows().into_values().collect() })),
             Command::GroupPage { limit, before, after } => Some(self.group_page(limit, before, after)),
-            Command::GroupShow { group } => Some(self.group(&group).and_then(Group::show)),
+            Command::GroupShow { group } => Some(match self.knocking.get(&group) {
+                Some(knocking) => Ok(knocking.show()),
+                None => self.group(&group).and_then(Group::show),
+            }),
             Command::GroupSet { group, charter, history_days, slow_mode_s, shield, relays } => {
                 let body = OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays, successors: None };
                 on!(group, |g, ctx| check_policy(&body).and_then(|()| g.set_policy(body, ctx)))
             }
+            Command::GroupLeave { group } if self.knocking.contains_key(&group) => {
+                self.stop_knocking(&group, now, fx);
+                Some(Ok(Answer::Done {}))
+            }
             Command::GroupLeave { group } => on!(group, |g, ctx| g.leave(ctx)),
             Command::InviteCreate { group, uses, expires_in_s, role } => {
                 let made = self.with(&group, now, fx, |g, ctx| g.invite(uses, expires_in_s, role, ctx));
-                match made.unwrap_or(Err(NO_GROUP)) {
+                match made.unwrap_or_else(|| Err(self.no_group(&group))) {
                     Err(refusal) => Some(Err(refusal)),
                     Ok((invite, link)) => {
                         self.waiting.insert(id, (Waiting::Door { group, invite, link }, now.plus_ms(HELD_MS)));
@@ -90,7 +95,7 @@ impl<M: Mls> Engine<M> {
             }
             Command::InviteInspect { link } => self.begin(&link, Purpose::Inspect, id, now, fx),
             Command::InviteRevoke { group, invite } => on!(group, |g, ctx| g.revoke(invite, ctx)),
-            Command::GroupJoin { link, persona, introduction: _, accept_charter } => {
+            Command::GroupJoin { link, persona, introduction, accept_charter } => {
                 if !accept_charter {
                     return Some(Err(Refusal::new(Kind::Invalid, "read the charter and accept it first")));
                 }
@@ -98,9 +103,16 @@ impl<M: Mls> Engine<M> {
                     Ok(name) => name,
                     Err(refusal) => return Some(Err(refusal)),
                 };
+                let introduction = introduction.unwrap_or_default();
+                if introduction.len() > limits::REASON_MAX {
+                    return Some(Err(Refusal::new(Kind::TooLarge, "an introduction holds at most 2 KiB")));
+                }
                 let keys = DeviceKeys::generate(&mut self.shared.rng);
-                self.begin(&link, Purpose::Join { keys, name }, id, now, fx)
+                self.begin(&link, Purpose::Join { keys, name, introduction }, id, now, fx)
             }
+            Command::KnockList { group } => Some(self.group(&group).and_then(Group::knock_rows)),
+            Command::KnockAdmit { group, persona } => on!(group, |g, ctx| g.admit(persona, ctx)),
+            Command::KnockDecline { group, persona } => on!(group, |g, ctx| g.decline(persona, ctx)),
             Command::MemberSetRole { group, persona, role } => on!(group, |g, ctx| g.set_role(persona, role, ctx)),
             Command::MemberRemove { group, persona, reason } => on!(group, |g, ctx| g.remove(persona, reason, ctx)),
             Command::MessageSend { group, text, topic, reply_to, content_note, expires_in_s, library_consent } => {
@@ -143,6 +155,12 @@ impl<M: Mls> Engine<M> {
         }
     }
 
+    /// Every group's row; where one stands outside, that says more than what was before.
+    fn group_rows(&self) -> BTreeMap<GroupId, GroupRow> {
+        let groups = self.groups.iter().map(|(id, group)| (*id, group.row()));
+        groups.chain(self.knocking.iter().map(|(id, knocking)| (*id, knocking.list_row()))).collect()
+    }
+
     /// Groups by id; `before` and `after` are exclusive.
     fn group_page(
         &self,
@@ -150,12 +168,13 @@ impl<M: Mls> Engine<M> {
         before: Option<GroupId>,
         after: Option<GroupId>,
     ) -> Result<Answer, Refusal> {
-        for named in before.iter().chain(&after) {
-            self.group(named)?;
+        let all = self.group_rows();
+        if !before.iter().chain(&after).all(|named| all.contains_key(named)) {
+            return Err(NO_GROUP);
         }
         let limit = page_size(limit);
         let inside = |id: &GroupId| before.is_none_or(|b| *id < b) && after.is_none_or(|a| *id > a);
-        let rows = self.groups.iter().filter(|(id, _)| inside(id)).map(|(_, group)| group.row());
+        let rows = all.into_iter().filter(|(id, _)| inside(id)).map(|(_, row)| row);
         // A page before a group is counted from its end.
         let mut groups: Vec<_> = match (before, after) {
             (Some(_), None) => rows.rev().take(limit).collect(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_crypto::schedule::{Key, Network, QueueKeys};
 use hearth_protocol::{
-    id::{NodeId, QueueId, SlotId},
+    id::{NodeId, OpId, PersonaId, QueueId, SlotId},
     time::{Day, Timestamp},
 };
 
@@ -36,8 +36,10 @@ pub(crate) struct Session {
 pub(crate) struct Queue {
     pub(crate) keys: QueueKeys,
     pub(crate) network: NodeId,
-    /// `None` for the control queue.
+    /// `None` for the control queue, and for one that knocks come in.
     pub(crate) day: Option<Day>,
+    /// The invite at which knocks come in here.
+    pub(crate) knock: Option<OpId>,
     pub(crate) step: Step,
     /// Made in this session: a relay that denies it all the same is not asked in circles.
     pub(crate) made: bool,
@@ -45,6 +47,23 @@ pub(crate) struct Queue {
     pub(crate) full: bool,
     /// Last sequence number taken in.
     pub(crate) cursor: u64,
+}
+
+impl Queue {
+    fn new(network: NodeId, day: Option<Day>, cursor: u64, keys: QueueKeys) -> Self {
+        Self { keys, network, day, knock: None, step: Step::Idle, made: false, full: false, cursor }
+    }
+
+    /// Whether what decides the roster comes in here.
+    fn is_control(&self) -> bool {
+        self.day.is_none() && self.knock.is_none()
+    }
+}
+
+impl Session {
+    fn add(&mut self, queue: Queue) {
+        self.queues.entry(queue.keys.id).or_insert(queue);
+    }
 }
 
 impl std::fmt::Debug for Queue {
@@ -86,6 +105,8 @@ pub(crate) enum Asked {
     /// See `rejoin`.
     RejoinWrapper,
     RejoinBody(Key),
+    /// A part of the answer to this persona's knock, or its queue.
+    Answer(PersonaId),
 }
 
 /// All sessions of a group.
@@ -105,9 +126,7 @@ impl Desk {
         for (network, from) in networks {
             let mut add = |keys: QueueKeys, day: Option<Day>| {
                 let cursor = self.cursors.get(&(key, keys.id)).copied().unwrap_or(0);
-                let queue =
-                    Queue { network: network.id(), day, step: Step::Idle, made: false, full: false, cursor, keys };
-                session.queues.entry(queue.keys.id).or_insert(queue);
+                session.add(Queue::new(network.id(), day, cursor, keys));
             };
             add(network.control_queue(&key), None);
             let from = from.0.max(network.first_day().0).max(today.0.saturating_sub(DAYS));
@@ -117,19 +136,26 @@ impl Desk {
         }
     }
 
-    /// Queues to ask for now: control queues first; daily ones once every control queue here is read.
+    /// Adds a queue that knocks come in.
+    pub(crate) fn want_knocks(&mut self, address: &str, (network, invite, keys): (NodeId, OpId, QueueKeys)) {
+        let Some(session) = self.sessions.get_mut(address) else { return };
+        let cursor = session.key.and_then(|key| self.cursors.get(&(key, keys.id)).copied()).unwrap_or(0);
+        session.add(Queue { knock: Some(invite), ..Queue::new(network, None, cursor, keys) });
+    }
+
+    /// Queues to ask for now: control queues first; others once every control queue here is read.
     pub(crate) fn idle(&self, address: &str) -> Vec<Queue> {
         let Some(session) = self.sessions.get(address) else { return Vec::new() };
         let read = self.is_control_read(address);
-        let control = session.queues.values().filter(|q| q.day.is_none());
-        let daily = session.queues.values().filter(|q| q.day.is_some() && read);
-        control.chain(daily).filter(|q| q.step == Step::Idle).cloned().collect()
+        let control = session.queues.values().filter(|q| q.is_control());
+        let others = session.queues.values().filter(|q| !q.is_control() && read);
+        control.chain(others).filter(|q| q.step == Step::Idle).cloned().collect()
     }
 
     /// Whether every control queue here has been read.
     pub(crate) fn is_control_read(&self, address: &str) -> bool {
         self.sessions.get(address).is_some_and(|s| {
-            let mut control = s.queues.values().filter(|q| q.day.is_none());
+            let mut control = s.queues.values().filter(|q| q.is_control());
             s.key.is_some() && control.all(|q| matches!(q.step, Step::Live | Step::Absent))
         })
     }
@@ -155,7 +181,7 @@ impl Desk {
     /// Queues at a relay that take blobs now.
     pub(crate) fn open(&self, address: &str) -> Open {
         let queues = self.sessions.get(address).into_iter().flat_map(|s| s.queues.values());
-        queues.filter(|q| q.step == Step::Live && !q.full).map(|q| (q.network, q.day)).collect()
+        queues.filter(|q| q.step == Step::Live && !q.full && q.knock.is_none()).map(|q| (q.network, q.day)).collect()
     }
 
     /// Every queue is read again from its cursor, whatever a push may have missed.
@@ -171,7 +197,7 @@ impl Desk {
     /// The queue at a relay that an item of this network and day goes into.
     pub(crate) fn queue_for(&self, address: &str, network: &NodeId, day: Option<Day>) -> Option<&Queue> {
         let queues = self.sessions.get(address)?.queues.values();
-        queues.into_iter().find(|q| q.network == *network && q.day == day)
+        queues.into_iter().find(|q| q.network == *network && q.day == day && q.knock.is_none())
     }
 
     /// A session ended: everything is asked again when it is back.

@@ -7,6 +7,7 @@ use hearth_protocol::{id::GroupId, limits, time::Timestamp};
 
 use super::{
     Effects, Engine, SEED_KEY,
+    knock::Knocking,
     lane::{LaneCommand, LaneEvent},
 };
 use crate::store::{Bucket, Table, Write};
@@ -34,6 +35,8 @@ impl<M: Mls> Engine<M> {
                 let Some(group) = group_of(&event) else { return };
                 if self.attempts.contains_key(&group) {
                     self.attempt(&group, now, fx, |attempt, ctx| attempt.on_lane(event, ctx));
+                } else if self.knocking.get(&group).is_some_and(Knocking::waits) {
+                    self.outside(&group, now, fx, |knocking, ctx| knocking.on_lane(event, ctx));
                 } else {
                     self.with(&group, now, fx, |group, ctx| group.on_lane(event, ctx));
                 }
@@ -61,6 +64,7 @@ impl<M: Mls> Engine<M> {
         let joined = self.groups.values().filter(|g| g.is_joined());
         let mut addresses: BTreeSet<String> = joined.flat_map(|g| g.relays().iter().cloned()).collect();
         addresses.extend(self.attempts.values().flat_map(|a| a.link.relays.iter().chain(&a.link.bootstrap).cloned()));
+        addresses.extend(self.knocking.values().filter(|k| k.waits()).flat_map(Knocking::addresses).cloned());
         addresses.extend(self.remembered.iter().cloned());
         let addresses: Vec<_> = addresses.into_iter().collect();
         if addresses != self.bootstrapped {

@@ -7,6 +7,7 @@ mod commit;
 pub(crate) mod door;
 mod follow;
 mod gaps;
+mod knock;
 mod link;
 mod mail;
 mod pending;
@@ -103,6 +104,7 @@ pub(crate) struct Group<M: Mls> {
     pub(crate) draft: String,
     saved: rows::Saved,
     gaps: gaps::Gaps,
+    knocks: knock::Knocks,
     day: Day,
 }
 
@@ -154,13 +156,15 @@ impl<M: Mls> Group<M> {
             draft: String::new(),
             saved: rows::Saved::default(),
             gaps: gaps::Gaps::default(),
+            knocks: knock::Knocks::default(),
             day: Day(0),
         }
     }
 
     /// Whether nothing waits to be delivered.
     pub(crate) fn is_settled(&self) -> bool {
-        self.outbox.items().next().is_none() && (self.acks.is_empty() || self.ack_at.is_none())
+        let said = self.outbox.items().next().is_none() && self.knocks.are_answered();
+        said && (self.acks.is_empty() || self.ack_at.is_none())
     }
 
     /// Whether this member takes part now.
@@ -275,6 +279,8 @@ impl<M: Mls> Group<M> {
             Packet::Control(control) => self.take_control(control, ctx),
             Packet::App { node, mls } => self.take_app(node, mls, ctx),
             Packet::Shared { node, sealed } => self.take_shared(node, sealed, ctx),
+            // Only in the queue that a knock names.
+            Packet::Answer(_) => {}
         }
     }
 

@@ -15,7 +15,7 @@ use hearth_protocol::{
     cbor,
     door::{ClosedReason, DoorBody, DoorWrapper},
     frame::CommitFrame,
-    id::{GroupId, NodeId, OpId},
+    id::{GroupId, NodeId, OpId, SlotId},
     link::InviteLink,
     mailbox::{Action, Answer as Stored, Refusal as Refused},
     op::{JoinMode, SignedOp},
@@ -29,10 +29,12 @@ use super::{
         Group, Start,
         door::{DOOR_SEAL, WRAPPER_INFO},
     },
+    knock::{Knock, Knocking},
     lane::{LaneCommand, LaneEvent, RelayFailure, Ticket},
     names,
 };
 use crate::app::{Answer, CommandId, Join, Kind, Refusal, Utc};
+use minicbor::bytes::ByteVec;
 
 /// An attempt is given up after this long; what is left of 45 s is for the join to be stored.
 pub(crate) const DEADLINE_MS: u64 = 35_000;
@@ -43,16 +45,13 @@ const NO_DOOR: Refusal = Refusal::new(Kind::NotFound, "nothing lies behind this 
 const OFFLINE: Refusal = Refusal::new(Kind::Offline, "no relay or member of the group answers: try again later");
 const FORGED: Refusal =
     Refusal::new(Kind::Invalid, "what lies behind this link is not the group it names: ask for a new one");
-const KNOCK: Refusal =
-    Refusal::new(Kind::NotPermitted, "this group admits by knocking, which this version cannot do yet");
-
 /// What is wanted of the door.
 #[allow(clippy::large_enum_variant, reason = "one at a time, and short-lived")]
 pub(crate) enum Purpose {
     /// Look only.
     Inspect,
     /// Come in as this persona, under this name.
-    Join { keys: DeviceKeys, name: String },
+    Join { keys: DeviceKeys, name: String, introduction: String },
 }
 
 /// One attempt.
@@ -83,6 +82,8 @@ pub(crate) enum Next<M: Mls> {
     Reply(Result<Answer, Refusal>),
     /// In: the group, with the commit still to be handed out.
     In(Box<Entered<M>>),
+    /// The group admits by hand: somebody has to be asked.
+    Knocked(Box<Knocking>),
 }
 
 /// A group that was entered.
@@ -99,6 +100,29 @@ pub(crate) struct Opened<M: Mls> {
     pub(crate) network: Network,
     pub(crate) node: NodeId,
     pub(crate) group_info: Vec<u8>,
+}
+
+/// What the holder of a link can find and open.
+pub(crate) struct Lookout<'a> {
+    link: &'a InviteLink,
+    keys: InviteKeys,
+}
+
+impl<'a> Lookout<'a> {
+    pub(crate) fn of(link: &'a InviteLink) -> Self {
+        Self { link, keys: InviteKeys::from_secret(&link.secret) }
+    }
+
+    /// The slot of the wrapper at a mailbox.
+    pub(crate) fn wrapper_slot(&self, relay_key: &[u8; 32]) -> SlotId {
+        wrapper_slot_id(&self.keys.join_pk(), relay_key)
+    }
+
+    /// The newest wrapper of a slot.
+    pub(crate) fn open(&self, bodies: &[ByteVec]) -> Option<DoorWrapper> {
+        let open = |b: &[u8]| hpke::open_with(self.keys.door_seed(), WRAPPER_INFO, &self.link.group.0, b).ok();
+        bodies.iter().find_map(|b| cbor::read(&open(b)?).ok())
+    }
 }
 
 impl Attempt {
@@ -146,7 +170,7 @@ impl Attempt {
         match event {
             LaneEvent::RelayUp { address, relay_key, .. } if self.mailboxes.contains_key(&address) => {
                 self.mailboxes.insert(address.clone(), Some(relay_key));
-                let slot = wrapper_slot_id(&self.invite.join_pk(), &relay_key);
+                let slot = Lookout::of(&self.link).wrapper_slot(&relay_key);
                 self.ask(address, Action::SlotGet { slot }, Ask::Wrapper, ctx);
                 Next::Wait
             }
@@ -182,20 +206,42 @@ impl Attempt {
             Ok(Stored::Refused(Refused::NotFound)) => return self.nothing_at(address),
             Ok(_) | Err(_) => return Next::Wait,
         };
-        let open = |b: &[u8]| hpke::open_with(self.invite.door_seed(), WRAPPER_INFO, &self.link.group.0, b).ok();
-        let newest = bodies.iter().find_map(|b| cbor::read::<DoorWrapper>(&open(b)?).ok());
-        match newest {
+        match Lookout::of(&self.link).open(&bodies) {
             Some(DoorWrapper::Open { body_key, body_slot, .. }) => {
                 self.body_key = Some(body_key);
                 self.ask(address, Action::SlotGet { slot: body_slot }, Ask::Body, ctx);
                 Next::Wait
             }
+            Some(wrapper @ DoorWrapper::Knock { .. }) => self.outside(wrapper, ctx),
             Some(DoorWrapper::Closed { reason }) => {
                 // One relay may be behind: only when all that answered say so is it over.
                 self.closed = Some(reason);
                 self.nothing_at(address)
             }
             None => self.nothing_at(address),
+        }
+    }
+
+    /// The group admits by hand.
+    fn outside<M: Mls>(&mut self, wrapper: DoorWrapper, ctx: &mut Ctx<'_, M>) -> Next<M> {
+        let DoorWrapper::Knock { name: group_name, charter, history_days, .. } = &wrapper else { return Next::Wait };
+        match &self.purpose {
+            Purpose::Inspect => Next::Reply(Ok(Answer::Inspected {
+                group_name: names::shown(group_name),
+                charter: charter.clone(),
+                join: Join::Knock,
+                history_days: *history_days,
+                expires_at: Utc(self.link.expires.start()),
+                members_hint: None,
+            })),
+            Purpose::Join { keys, name, introduction } => {
+                let (keys, name, introduction) = (keys.clone(), name.clone(), introduction.clone());
+                let knock = Knock { keys, name, introduction, wrapper };
+                match Knocking::new(self, knock, ctx) {
+                    Some(knocking) => Next::Knocked(Box::new(knocking)),
+                    None => Next::Reply(Err(FORGED)),
+                }
+            }
         }
     }
 
@@ -226,9 +272,11 @@ impl Attempt {
         if let Some(reason) = ended(&state, &invite, ctx.now) {
             return Next::Reply(Err(closed(reason)));
         }
-        let Purpose::Join { keys, name } = &self.purpose else { return Next::Reply(Ok(inspected(&state, &invite))) };
+        let Purpose::Join { keys, name, .. } = &self.purpose else {
+            return Next::Reply(Ok(inspected(&state, &invite)));
+        };
         if invite.mode != JoinMode::Open {
-            return Next::Reply(Err(KNOCK));
+            return Next::Reply(Err(FORGED));
         }
         match enter(opened, (keys, name), (&self.invite, self.link.invite, &invite), ctx) {
             Some(entered) => Next::In(Box::new(entered)),
@@ -263,13 +311,24 @@ fn inspected(state: &PolicyState, invite: &hearth_crypto::policy::Invite) -> Ans
         join: if invite.mode == JoinMode::Open { Join::Open } else { Join::Knock },
         history_days: state.settings.history_days,
         expires_at: Utc(invite.expires.start()),
-        members_hint: state.members.len(),
+        members_hint: Some(state.members.len()),
     }
 }
 
 /// [R-43] Verifies a door: every op signed and within its author's right, the root made by the founder alone or final by
 /// a chain of quorums from Genesis, every commit between root and node judged, the GroupInfo of exactly that node.
 pub(crate) fn open_door<M: Mls>(mls: &M, group: &GroupId, body: DoorBody) -> Option<Opened<M>> {
+    let info = body.group_info.clone();
+    begin_at(mls, group, body, |mls: &M| mls.open_group_info(&info).ok())
+}
+
+/// The same, where `node` gives the node itself: from its GroupInfo, or from a Welcome.
+pub(crate) fn begin_at<M: Mls>(
+    mls: &M,
+    group: &GroupId,
+    body: DoorBody,
+    node: impl FnOnce(&M) -> Option<M::Node>,
+) -> Option<Opened<M>> {
     let mut log = PolicyLog::for_group(*group);
     for op in &body.ops {
         log.insert(op.clone()).ok()?;
@@ -282,10 +341,13 @@ pub(crate) fn open_door<M: Mls>(mls: &M, group: &GroupId, body: DoorBody) -> Opt
     for signature in &body.signatures {
         dag.offer_signature(group, signature);
     }
-    let node = mls.open_group_info(&body.group_info).ok()?;
+    let node = node(mls)?;
     let entry = dag.nodes.get_mut(&body.node)?;
     if node.facts() != &entry.facts || body.keys.network != entry.network {
         return None;
+    }
+    if node.has_secrets() {
+        entry.state = Some(node);
     }
     dag.reselect(&log);
     Some(Opened { log, dag, network: Network::from_keys(body.keys), node: body.node, group_info: body.group_info })

@@ -9,6 +9,7 @@ use hearth_protocol::{
     envelope::{self, AppMessage, EnvelopeContent, SignedEnvelope},
     frame::{self, CommitFrame, Control, Nack, NodeSignature, WelcomeFrame},
     id::*,
+    knock::{KnockContent, SignedKnock, knock_message},
     link::InviteLink,
     mailbox::{self, Action, Answer, Blob, Frame, Greeting, QueueKind, Refusal, Request},
     op::{self, JoinMode, LastSeen, OpBody, OpContent, Role, SignedOp, Template},
@@ -80,11 +81,21 @@ pub(crate) fn compute(kind: &str, input: &Value) -> Option<Value> {
         },
         "sync" => sync_case(i),
         "door" => door_case(i),
+        "knock" => knock_case(i),
         "wrapper" => Some(bytes(&match i.text("closed") {
             Some("exhausted") => DoorWrapper::Closed { reason: ClosedReason::Exhausted },
             Some("expired") => DoorWrapper::Closed { reason: ClosedReason::Expired },
             Some("revoked") => DoorWrapper::Closed { reason: ClosedReason::Revoked },
             Some(_) => return None,
+            None if i.text("charter").is_some() => DoorWrapper::Knock {
+                invite: OpId(i.array("invite")?),
+                name: i.text("name")?.into(),
+                charter: i.text("charter")?.into(),
+                history_days: u16::try_from(i.number("history_days")?).ok()?,
+                suite: u16::try_from(i.number("suite")?).ok()?,
+                knock_pk: i.array("knock_pk")?,
+                queue: QueueId(i.array("queue")?),
+            },
             None => {
                 let (invite, body_slot) = (OpId(i.array("invite")?), SlotId(i.array("body_slot")?));
                 DoorWrapper::Open { invite, body_key: i.array("body_key")?, body_slot }
@@ -598,6 +609,23 @@ fn door_case(i: In<'_>) -> Option<Value> {
             signatures: vec![LinkSignature { persona: PersonaId(i.array("persona")?), sig: i.array("op_sig")? }],
         }],
     }))
+}
+
+fn knock_case(i: In<'_>) -> Option<Value> {
+    let key = i.key("persona_seed")?;
+    let content = KnockContent {
+        group: GroupId(i.array("group")?),
+        invite: OpId(i.array("invite")?),
+        persona: PersonaId(public(&key)),
+        name: i.text("name")?.into(),
+        introduction: i.text("introduction")?.into(),
+        key_package: i.bytes("key_package")?,
+        answer: i.array("answer")?,
+    };
+    let content = cbor::to_vec(&content);
+    let sig = sign(&key, &knock_message(&content));
+    let knock = SignedKnock { content, sig };
+    Some(json!({ "knock": hex(&cbor::to_vec(&knock)), "id": knock.id().to_hex() }))
 }
 
 fn refused(kind: &str, bytes: &[u8]) -> Option<bool> {

@@ -211,11 +211,21 @@ fn links() -> File {
     let link = |relays: Value, bootstrap: Value| json!({ "v": 1, "secret": b32(0x5e), "group": b32(0xaa), "invite": b32(0x79), "relays": relays, "bootstrap": bootstrap, "expires": 1_764_000_001 });
     File {
         name: "link",
-        about: "invite links, doors and their wrappers",
+        about: "invite links, doors and their wrappers, knocks",
         cases: vec![
             ("with a relay", "link", link(json!([relay]), json!([]))),
             ("without relays", "link", link(json!([]), json!(["/ip4/192.0.2.7/tcp/4001/p2p/12D3KooWExample"]))),
             ("open wrapper", "wrapper", json!({ "invite": b32(0x79), "body_key": b32(0xb0), "body_slot": b32(0xb1) })),
+            (
+                "wrapper of an invite that admits by hand",
+                "wrapper",
+                json!({ "invite": b32(0x79), "name": "Night watch", "charter": "Be kind", "history_days": 7, "suite": 79, "knock_pk": b32(0xb2), "queue": b32(0xb3) }),
+            ),
+            (
+                "knock",
+                "knock",
+                json!({ "persona_seed": b32(0x14), "group": b32(0xaa), "invite": b32(0x79), "name": "Ben", "introduction": "I read here for a year", "key_package": "c7", "answer": b32(0xb4) }),
+            ),
             ("closed wrapper: exhausted", "wrapper", json!({ "closed": "exhausted" })),
             ("closed wrapper: expired", "wrapper", json!({ "closed": "expired" })),
             ("closed wrapper: revoked", "wrapper", json!({ "closed": "revoked" })),

@@ -212,7 +212,7 @@ impl<M: Mls> Group<M> {
             join: if settings.join == JoinMode::Open { Join::Open } else { Join::Knock },
             history_days: settings.history_days,
             expires_at: Utc(link.expires.start()),
-            members_hint: self.view.members.len(),
+            members_hint: Some(self.view.members.len()),
         })
     }
 
@@ -240,13 +240,6 @@ impl<M: Mls> Group<M> {
         let role: Role = role.unwrap_or(RoleName::Member).into();
         if role < Role::Member {
             return Err(Refusal::new(Kind::Invalid, "an invite makes members at most: promote them later"));
-        }
-        if self.view.settings.join == JoinMode::Knock {
-            // Today's door shows tree and log to whoever holds the link: not before somebody was admitted.
-            return Err(Refusal::new(
-                Kind::NotPermitted,
-                "knocking is not built yet: nobody can be let into this group",
-            ));
         }
         if self.view.settings.shield {
             return Err(Refusal::new(Kind::NotPermitted, "the shield is on: no invites until it is off"));

@@ -130,6 +130,7 @@ impl<M: Mls> Group<M> {
             generation: tip.facts.binding.generation,
         };
         let network = tip.network;
+        let added = adds.clone();
         let plan = CommitPlan { adds, removes, binding: Some(binding) };
         let Ok(own) = state.commit(&self.keys, &plan, ctx.rng) else { return false };
         let Some(commit) = own_facts(tip.facts.leaves.iter().copied(), &plan, me, ctx) else { return false };
@@ -138,7 +139,9 @@ impl<M: Mls> Group<M> {
         let node = self.dag.insert(frame.clone(), (commit, judged), own.child);
         self.save_node(&node, ctx);
         self.publish_control(Control::Commit(frame), network, ctx);
-        // Nobody is added by KeyPackage yet (SPEC.md, "Not yet"), so there is no Welcome to hand out.
+        if let Some(welcome) = own.welcome {
+            self.welcome_in(node, &welcome, &added, ctx);
+        }
         true
     }
 

@@ -14,6 +14,7 @@ use hearth_protocol::{
     door::{ClosedReason, DoorBody, DoorWrapper},
     id::{NodeId, OpId, SlotId},
     mailbox::{Action, Answer, Refusal as Refused},
+    op::JoinMode,
     time::{Day, Timestamp},
 };
 
@@ -140,6 +141,12 @@ impl<M: Mls> Group<M> {
         }
     }
 
+    /// Whether some relay has the tip's door, as far as there are relays.
+    pub(crate) fn door_is_current(&self) -> bool {
+        let current = |(address, at): (&String, &AtMailbox)| self.is_relay(address) && at.node == Some(self.dag.tip);
+        self.relays().is_empty() || self.doors.at.iter().any(current)
+    }
+
     fn write_door(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
         let tip = self.dag.tip;
         let open = self.view.open_invites(ctx.now.second()).next().is_some();
@@ -154,8 +161,9 @@ impl<M: Mls> Group<M> {
         let body_keys = network.door_slot(&key);
         let Some(at) = self.doors.at.get(address) else { return };
         if at.node != Some(tip) && open && !at.jobs.contains_key(&body_keys.id) {
-            let Some(body) =
-                self.door_body(ctx).and_then(|b| seal_body(&body_key, DOOR_SEAL, &cbor::to_vec(&b), ctx.rng).ok())
+            let Some(body) = self
+                .door_body(&tip, ctx)
+                .and_then(|b| seal_body(&body_key, DOOR_SEAL, &cbor::to_vec(&b), ctx.rng).ok())
             else {
                 return;
             };
@@ -176,6 +184,10 @@ impl<M: Mls> Group<M> {
             let what = What::Wrapper(invite, node, status);
             let wrapper = match self.closed_reason(&invite, ctx.now) {
                 Some(reason) => DoorWrapper::Closed { reason },
+                None if self.admits_by_hand(&invite) => match self.knock_wrapper(&invite, &key) {
+                    Some(wrapper) => wrapper,
+                    None => continue,
+                },
                 None => DoorWrapper::Open { invite, body_key, body_slot: body_keys.id },
             };
             let Ok(body) = hpke::seal_to(&door_pk, WRAPPER_INFO, &self.id.0, &cbor::to_vec(&wrapper)) else { continue };
@@ -204,6 +216,10 @@ impl<M: Mls> Group<M> {
         stale
     }
 
+    fn admits_by_hand(&self, invite: &OpId) -> bool {
+        self.view.invites.get(invite).is_some_and(|i| i.mode == JoinMode::Knock)
+    }
+
     fn invite_status(&self, invite: &hearth_crypto::policy::Invite, now: Timestamp) -> InviteStatus {
         let ended = invite.expires <= now.second() || self.view.settings.shield;
         if ended && invite.status == InviteStatus::Open { InviteStatus::Revoked } else { invite.status }
@@ -221,25 +237,29 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    /// The body of the tip's door: everything a newcomer needs to verify the chain to Genesis.
-    pub(crate) fn door_body(&mut self, ctx: &Ctx<'_, M>) -> Option<DoorBody> {
-        let tip = self.dag.tip;
+    /// The body of a node's door: everything a newcomer needs to verify the chain to Genesis.
+    pub(super) fn door_body(&mut self, node: &NodeId, ctx: &Ctx<'_, M>) -> Option<DoorBody> {
+        let node = *node;
+        let network = self.dag.entry(&node)?.network;
         // A few days back, for members whose clocks are behind: these keys open outer seals only, never a message.
-        let keys = self.network()?.keys_from(Day(ctx.today().0.saturating_sub(SKEW_DAYS)));
+        let known = self.network_of(&network).cloned();
+        let begun = || Network::begin(self.dag.secret_state(&network)?).ok();
+        let keys = known.or_else(begun)?.keys_from(Day(ctx.today().0.saturating_sub(SKEW_DAYS)));
         let device = self.keys.clone();
-        let group_info = self.dag.secret_state(&tip)?.group_info(&device).ok()?;
+        let group_info = self.dag.secret_state(&node)?.group_info(&device).ok()?;
         // The later it begins, the less there is to carry and to check.
         let later = self.dag.later_base((ctx.mls, &self.id, &self.log), &device);
+        let later = later.filter(|(base, _)| self.dag.descends(&node, base));
         let (base, origin) = later.unwrap_or_else(|| (self.dag.base, self.dag.origin.clone()));
         let (frames, signatures) = self.dag.below(&base);
         Some(DoorBody {
             group: self.id,
-            node: tip,
+            node,
             group_info,
             base,
             elders: origin.told_elders(),
             chain: origin.chain,
-            base_info: if base == tip { Vec::new() } else { origin.info },
+            base_info: if base == node { Vec::new() } else { origin.info },
             frames,
             ops: self.log.ops_in_order().map(|(_, op)| op.clone()).collect(),
             signatures,

@@ -75,6 +75,10 @@ impl<M: Mls> Group<M> {
             self.use_relays(ctx);
             self.doors.touch(self.dag.tip, ctx.now);
         }
+        let role = |view: &hearth_crypto::policy::PolicyState| view.role_of(&self.keys.persona());
+        if old.invites.len() != self.view.invites.len() || role(&old) != role(&self.view) {
+            self.look_for_knocks();
+        }
         if old.settings.shield != self.view.settings.shield || old.invites != self.view.invites {
             self.doors.touch(self.dag.tip, ctx.now);
         }

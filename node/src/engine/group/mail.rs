@@ -54,6 +54,7 @@ impl<M: Mls> Group<M> {
         }
         self.outbox.relay_lost(address);
         self.doors.relay_down(address);
+        self.knocks.relay_down(address);
         self.tell_network(ctx);
     }
 
@@ -79,6 +80,21 @@ impl<M: Mls> Group<M> {
         // A relay that was away for a week still gets what was said on its first day.
         let from = self.outbox.first_day().map_or(from, |day| day.min(from));
         self.desk.want(address, self.networks.iter().map(|n| (n, from)), ctx.today());
+        self.want_knocks(address);
+    }
+
+    /// Adds the queues that knocks come in.
+    fn want_knocks(&mut self, address: &str) {
+        if let Some(key) = self.desk.sessions.get(address).and_then(|s| s.key) {
+            self.knock_queues(&key).into_iter().for_each(|queue| self.desk.want_knocks(address, queue));
+        }
+    }
+
+    /// Invites or roles changed: other queues may be wanted.
+    pub(super) fn look_for_knocks(&mut self) {
+        for address in self.desk.sessions.keys().cloned().collect::<Vec<_>>() {
+            self.want_knocks(&address);
+        }
     }
 
     /// A new day: tomorrow's queues and topics.
@@ -87,6 +103,7 @@ impl<M: Mls> Group<M> {
             self.want_queues(&address, ctx);
         }
         self.follow_topics(ctx);
+        self.forget_knocks(ctx);
     }
 
     /// Now and then, asks again for queues that were not there.
@@ -115,6 +132,7 @@ impl<M: Mls> Group<M> {
             }
             self.offer(&address, ctx);
             self.hand_in(&address, ctx);
+            self.offer_answers(&address, ctx);
         }
         let read = self.desk.sessions.keys().any(|a| self.is_relay(a) && self.desk.is_read(a));
         if read && self.synced < ctx.today() {
@@ -192,6 +210,7 @@ impl<M: Mls> Group<M> {
             Asked::Watch(tip) => self.watched(&address, tip, answer, ctx),
             Asked::RejoinWrapper => self.rejoin_wrapper(&address, answer, ctx),
             Asked::RejoinBody(key) => self.rejoin_body(&key, answer, ctx),
+            Asked::Answer(persona) => self.answer_stored(&address, persona, answer, ctx),
         }
     }
 
@@ -252,14 +271,19 @@ impl<M: Mls> Group<M> {
     /// Blobs of a queue, oldest first. A blob that does not open moves the cursor all the same: it never will.
     pub(super) fn take_blobs(&mut self, address: &str, queue: &QueueId, blobs: Vec<Blob>, ctx: &mut Ctx<'_, M>) {
         let Some(key) = self.desk.sessions.get(address).and_then(|s| s.key) else { return };
-        let Some(Queue { keys, cursor, .. }) = self.desk.queue(address, queue).cloned() else { return };
+        let Some(Queue { keys, cursor, knock, network, .. }) = self.desk.queue(address, queue).cloned() else { return };
+        if let Some(invite) = knock {
+            self.hear_knocks((network, invite), &blobs, ctx);
+        }
         let mut end = cursor;
         for blob in blobs {
             // A push that overtook a GET leaves a hole: the GET under way, or the next session, brings it.
             if blob.seq == end + 1 {
                 end = blob.seq;
             }
-            if let Ok(packet) = open_frame(&keys.seal, &blob.bytes) {
+            if knock.is_none()
+                && let Ok(packet) = open_frame(&keys.seal, &blob.bytes)
+            {
                 match self.is_relay(address) {
                     true => self.receive_from_relay(&packet, ctx),
                     false => self.receive(&packet, ctx),

@@ -49,7 +49,7 @@ impl<M: Mls> Group<M> {
         for (key, packet) in self.inbox.take() {
             let known = match &packet {
                 Packet::App { node, .. } | Packet::Shared { node, .. } => self.dag.entry(node).is_some(),
-                Packet::Control(_) | Packet::Part { .. } => true,
+                Packet::Control(_) | Packet::Part { .. } | Packet::Answer(_) => true,
             };
             if known {
                 self.save_pending(&key, None, ctx);

@@ -104,7 +104,7 @@ impl<M: Mls> Group<M> {
         self.send_app(node, &bytes, Some(id), ctx)
     }
 
-    fn send_app(
+    pub(super) fn send_app(
         &mut self,
         node: &NodeId,
         plain: &[u8],
@@ -178,6 +178,7 @@ impl<M: Mls> Group<M> {
                 self.carry(&Packet::App { node, mls }, &node, ctx);
             }
             AppMessage::Ack(ids) => self.take_ack(&ids, opened.sender.persona, ctx),
+            AppMessage::Declined(knock) => self.knock_declined(knock, &opened.sender.persona, ctx),
         }
     }
 

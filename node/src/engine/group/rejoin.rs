@@ -1,12 +1,18 @@
 //! Coming back after a join that lost a fork: the same Join is offered again at the tip, found through the control
-//! secret that this member already holds.
+//! secret that this member already holds. Whom an Add made a member asks for a leaf at the tip.
 
-use hearth_crypto::{mls::Mls, schedule::Network, seal::open_body};
+use hearth_crypto::{
+    mls::{Mls, Suite},
+    policy::At,
+    schedule::Network,
+    seal::open_body,
+};
 use hearth_protocol::{
     cbor,
     door::{DoorBody, DoorWrapper},
     frame::{CommitFrame, Control},
     mailbox::{Action, Answer},
+    op::{OpBody, SignedOp},
 };
 
 use super::{
@@ -21,7 +27,7 @@ const LOOK_MS: u64 = 10_000;
 impl<M: Mls> Group<M> {
     /// Looks for the tip's door while this member is outside of it.
     pub(super) fn come_back(&mut self, ctx: &mut Ctx<'_, M>) {
-        if !self.stranded || !self.is_joined() || self.own_join.is_none() {
+        if !self.stranded || !self.is_joined() {
             return;
         }
         if self.rejoin_at > ctx.now {
@@ -72,7 +78,9 @@ impl<M: Mls> Group<M> {
             self.take_signature(signature, ctx);
         }
         self.dag.reselect(&self.log);
-        let Some(op) = self.own_join.clone().filter(|_| self.dag.tip == body.node) else { return };
+        let Some(op) = Some(()).filter(|()| self.dag.tip == body.node).and_then(|()| self.way_back(ctx)) else {
+            return;
+        };
         let Some(network) = self.dag.tip_entry().map(|e| e.network) else { return };
         let Ok((commit, child)) = ctx.mls.join_external(&self.keys, &body.group_info, &cbor::to_vec(&op)) else {
             return;
@@ -84,6 +92,27 @@ impl<M: Mls> Group<M> {
         }
         self.save_node(&node, ctx);
         self.publish_control(Control::Commit(frame), network, ctx);
+    }
+
+    /// What is offered at the tip: the own Join again; or, for whom an Add made a member and whose leaf lost a fork, the
+    /// wish to have one.
+    fn way_back(&mut self, ctx: &mut Ctx<'_, M>) -> Option<SignedOp> {
+        let tip = self.dag.tip_entry()?;
+        if tip.facts.leaves.iter().any(|leaf| leaf.device == self.keys.device()) {
+            return None;
+        }
+        let heads = tip.heads.clone();
+        let suite = Suite::from_code(self.view.settings.suite)?;
+        let is_member = self.dag.policy(&self.log, &self.dag.tip).role_of(&self.me()).is_some();
+        match self.own_join.clone() {
+            Some(join) if !is_member => Some(join),
+            _ if is_member => {
+                let (key_package, _) = ctx.mls.key_package(&self.keys, suite).ok()?;
+                let at = At { heads: &heads, node: self.dag.tip };
+                self.log.make(&self.keys, at, OpBody::RejoinRequest { key_package }).ok()
+            }
+            _ => None,
+        }
     }
 
     /// The others' DAG begins where this member never was: it begins there too. What its own nodes could open stays in

@@ -89,6 +89,7 @@ const DELIVERED: u8 = b'd';
 const CARD: u8 = b'k';
 const CARD_SEQ: u8 = b's';
 const SIGNATURE: u8 = b'g';
+const KNOCK: u8 = b'n';
 
 /// Frames are read back parents first.
 fn frame_key(depth: u64, frame: &FrameId) -> Vec<u8> {
@@ -113,6 +114,10 @@ pub(crate) fn card_key(device: &DeviceId) -> Vec<u8> {
 
 pub(crate) fn signature_key(node: &NodeId, persona: &PersonaId) -> Vec<u8> {
     [&[SIGNATURE], node.0.as_slice(), &persona.0].concat()
+}
+
+pub(crate) fn knock_key(persona: &PersonaId) -> Vec<u8> {
+    [&[KNOCK], persona.0.as_slice()].concat()
 }
 
 pub(crate) fn card_seq_key() -> [u8; 1] {
@@ -180,6 +185,9 @@ impl<M: Mls> Group<M> {
         }
         for signature in self.dag.signatures() {
             ctx.write(group, Table::State, &signature_key(&signature.node, &signature.persona), None);
+        }
+        for persona in self.knocks.keys() {
+            ctx.write(group, Table::State, &knock_key(persona), None);
         }
         for device in self.carded() {
             ctx.write(group, Table::State, &card_key(device), None);
@@ -321,6 +329,7 @@ impl<M: Mls> Group<M> {
                 let (node, persona) = (NodeId(*node), PersonaId(persona.try_into().ok()?));
                 self.dag.restore_signature(node, persona, value.try_into().ok()?);
             }
+            KNOCK => self.knocks.restore(&self.id, minicbor::decode(value).ok()?),
             CARD => self.restore_card(cbor::read(value).ok()?),
             CARD_SEQ => self.restore_card_seq(u64::from_be_bytes(value.try_into().ok()?)),
             _ => {}
