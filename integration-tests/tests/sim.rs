@@ -320,3 +320,25 @@ fn a_crash_at_every_write_of_signing() {
     let batches = crash_at_every_write("sign", &calm(3, acts), Part::Acts);
     assert!(batches > 10, "only {batches} writes");
 }
+
+/// The network of everybody who came back, which must be one.
+fn network(plan: &Plan) -> String {
+    let report = with_model(plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+    let networks: std::collections::BTreeSet<_> = report.networks.iter().flatten().collect();
+    assert_eq!(networks.len(), 1, "{plan}");
+    format!("{networks:?}")
+}
+
+/// Nobody is removed, and one who slept meanwhile crosses as after a removal.
+#[test]
+fn a_commit_that_finds_the_network_a_month_old_begins_another() {
+    const DAY: u64 = 24 * 3_600_000;
+    let after = |days: u64| {
+        let acts = [(days * DAY, Act::Sleep(2)), (200, Act::Charter(0)), (200, Act::Say(1)), (60_000, Act::Wake(0))];
+        network(&calm(3, acts.to_vec()))
+    };
+    // Model MLS: the same seed gives the same nodes, so the first network has the same name.
+    let first = network(&calm(3, vec![]));
+    assert_eq!(after(6), first);
+    assert_ne!(after(31), first);
+}

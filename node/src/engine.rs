@@ -224,6 +224,12 @@ impl<M: Mls> Engine<M> {
         self.groups.get(group).map(|g| g.dag.base_depth())
     }
 
+    /// The node that began the network that a group writes in.
+    #[must_use]
+    pub fn network(&self, group: &GroupId) -> Option<NodeId> {
+        self.groups.get(group)?.dag.tip_entry().map(|e| e.network)
+    }
+
     /// Forks with rival certificates, over all groups: each proves that somebody broke the signing rule.
     #[must_use]
     pub fn rival_certificates(&self) -> usize {

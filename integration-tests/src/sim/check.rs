@@ -36,6 +36,12 @@ impl<M: Mls> World<M> {
     /// While the world runs, [`World::unbroken`] watches (8), no queue grows without bound, and (9), no readable text
     /// leaves a node. (7), secrets outside their window are gone, is shown where they are kept: in crypto and store.
     pub(crate) fn check(&mut self, story: &Story) -> Result<(), Failure> {
+        self.check_agreed(story)?;
+        self.check_final(story)
+    }
+
+    /// The same, except that the common tip need not be final yet.
+    pub(crate) fn check_agreed(&mut self, story: &Story) -> Result<(), Failure> {
         let members: Vec<usize> = (0..self.nodes.len()).filter(|n| !story.removed.contains(n)).collect();
         let here: Vec<usize> = members.iter().copied().filter(|n| story.gone != Some(*n)).collect();
         self.check_membership(story, &here)?;
@@ -88,10 +94,6 @@ impl<M: Mls> World<M> {
             else {
                 return Err(Failure::new(3, format!("node {node} has no tip")));
             };
-            let engine = self.nodes.get(*node).and_then(|n| n.engine.as_ref());
-            if engine.and_then(|e| e.certified(&story.group)) != Some(tip) && story.gone.is_none() {
-                return Err(Failure::new(3, format!("the tip of node {node} is not final")));
-            }
             tips.insert(*node, (tip, epoch, authenticator_hash, members_hash, policy_heads));
         }
         if tips.values().collect::<BTreeSet<_>>().len() == 1 {
@@ -102,6 +104,20 @@ impl<M: Mls> World<M> {
             format!("{n}: {:?} epoch {} auth {} roster {} heads {}", t.0, t.1, short(&t.2), short(&t.3), t.4.len())
         };
         Err(Failure::new(3, format!("tips differ: {}", tips.iter().map(show).collect::<Vec<_>>().join("; "))))
+    }
+
+    fn check_final(&mut self, story: &Story) -> Result<(), Failure> {
+        let stays = |n: &usize| !story.removed.contains(n) && story.gone.is_none();
+        for node in (0..self.nodes.len()).filter(stays) {
+            let tip = self.query(node, Command::DebugTip { group: story.group });
+            let certified = self.nodes.get(node).and_then(|n| n.engine.as_ref()?.certified(&story.group));
+            if let Some(Answer::Tip { node: tip, .. }) = tip
+                && certified != Some(tip)
+            {
+                return Err(Failure::new(3, format!("the tip of node {node} is not final")));
+            }
+        }
+        Ok(())
     }
 
     fn check_roster(&mut self, story: &Story, here: &[usize]) -> Result<(), Failure> {

@@ -81,6 +81,10 @@ pub enum Act {
     Promote(usize, bool),
     /// Changes the charter.
     Charter(usize),
+    /// One takes another out, however many were before. Never drawn: for plans made by hand.
+    Expel(usize, usize),
+    /// All must agree now, although nobody asked them to look. Never drawn: for plans made by hand.
+    Agree,
     /// Everybody who is up must have everything now. Never drawn: for plans made by hand.
     Complete,
 }

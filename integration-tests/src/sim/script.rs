@@ -4,7 +4,7 @@ use hearth_crypto::mls::{Mls, Suite};
 use hearth_node::app::{
     Answer, Command, GroupState, Join, MotionState, Notice, PersonaChoice, Reaction, RoleName, Secret,
 };
-use hearth_protocol::id::{GroupId, MessageId, PersonaId, hash};
+use hearth_protocol::id::{GroupId, MessageId, NodeId, PersonaId, hash};
 
 use super::{Act, CANARY, Failure, Plan, Said, World, net::RELAY};
 
@@ -23,6 +23,8 @@ pub struct Report {
     pub crashes: usize,
     /// MLS epoch of each node's base: 0 is the first node.
     pub bases: Vec<Option<u64>>,
+    /// The node that began each node's network.
+    pub networks: Vec<Option<NodeId>>,
     /// Bytes of the largest door that was written.
     pub largest_door: usize,
     /// Sync rounds after healing until all agreed.
@@ -73,8 +75,10 @@ impl<M: Mls> World<M> {
             self.let_in(&story);
             self.act(&mut story, act);
             self.unbroken()?;
-            if *act == Act::Complete {
-                self.check_now(&story)?;
+            match act {
+                Act::Complete => self.check_now(&story)?,
+                Act::Agree => self.check_agreed(&story)?,
+                _ => {}
             }
         }
         let rounds = self.heal(&mut story)?;
@@ -86,6 +90,7 @@ impl<M: Mls> World<M> {
             forks: self.nodes.iter().flat_map(|n| &n.notices).filter(|n| forks(n)).count(),
             crashes: self.crashes,
             bases: self.nodes.iter().map(|n| n.engine.as_ref().and_then(|e| e.base_epoch(&story.group))).collect(),
+            networks: self.nodes.iter().map(|n| n.engine.as_ref().and_then(|e| e.network(&story.group))).collect(),
             largest_door: self.largest_slot,
             rounds,
             trace: self.trace(),
@@ -196,10 +201,11 @@ impl<M: Mls> World<M> {
                 }
             }
             Act::Partition { side, one_way } => self.partition(*side, *one_way),
-            Act::Complete => {}
+            Act::Agree | Act::Complete => {}
             Act::Mend => self.cut.clear(),
             Act::RestartRelay { relay, away_ms } => self.restart_relay(*relay, *away_ms),
             Act::Remove(other) => self.remove(story, *other),
+            Act::Expel(by, other) => self.expel(story, *by, *other),
             Act::Promote(other, whole) => {
                 let role = if *whole { RoleName::Facilitator } else { RoleName::Cofacilitator };
                 if let Some(Some(persona)) = story.persona.get(*other).copied() {
@@ -324,13 +330,16 @@ impl<M: Mls> World<M> {
 
     /// One member is removed at most, and never below three.
     fn remove(&mut self, story: &mut Story, other: usize) {
-        let Some(Some(persona)) = story.persona.get(other).copied() else { return };
-        if !story.removed.is_empty() || !story.perhaps_removed.is_empty() || self.nodes.len() <= 3 || !self.is_up(0) {
-            return;
+        if story.removed.is_empty() && story.perhaps_removed.is_empty() && self.nodes.len() > 3 {
+            self.expel(story, 0, other);
         }
+    }
+
+    fn expel(&mut self, story: &mut Story, by: usize, other: usize) {
+        let Some(persona) = story.persona.get(other).copied().flatten().filter(|_| self.is_up(by)) else { return };
         let command = Command::MemberRemove { group: story.group, persona, reason: None };
-        let id = self.ask(0, command);
-        match self.nodes.get_mut(0).and_then(|n| n.replies.remove(&id)) {
+        let id = self.ask(by, command);
+        match self.nodes.get_mut(by).and_then(|n| n.replies.remove(&id)) {
             Some(Ok(Answer::Motion { state: MotionState::Done, .. })) => story.removed.push(other),
             // Waits for a second facilitator, who may sign, or the reply was lost.
             Some(Ok(_)) | None => story.perhaps_removed.push(other),

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use hearth_crypto::{
     mls::{Binding, CommitFacts, CommitPlan, Leaf, Mls, MlsNode},
-    policy::{PolicyState, judge::Demand},
+    policy::{Invite, InviteStatus, PolicyState, judge::Demand},
 };
 use hearth_protocol::{
     frame::{CommitFrame, Control},
     id::{NodeId, OpId, hash},
-    op::OpBody,
-    time::Timestamp,
+    op::{JoinMode, OpBody},
+    time::{Day, Timestamp},
 };
 
 use super::Group;
@@ -23,6 +23,8 @@ const MEMBER_MS: u64 = 30 * 60_000;
 /// And this long for a removal.
 const MEMBER_REMOVAL_MS: u64 = 5 * 60_000;
 
+/// A commit that finds the network this old begins another.
+const NETWORK_DAYS: u64 = 30;
 /// Joins in a row that a committer writes in.
 const CROWDED: usize = 16;
 
@@ -118,9 +120,12 @@ impl<M: Mls> Group<M> {
             return false;
         }
         let adds = self.new_members(&demand, &target, ctx);
-        let (network, first_day) = match removes.is_empty() {
-            true => (Some(tip.network), tip.facts.binding.first_day),
-            false => (None, ctx.now.day().0),
+        let first_day = tip.facts.binding.first_day;
+        let spent = || is_spent(first_day, (&self.dag.policy(&self.log, &tip_id), &target), ctx.today());
+        let (network, first_day) = match !removes.is_empty() || spent() {
+            // Days do not go back, whatever this clock shows.
+            true => (None, first_day.max(ctx.today().0)),
+            false => (Some(tip.network), first_day),
         };
         let binding = Binding {
             heads: above.to_vec(),
@@ -162,6 +167,19 @@ impl<M: Mls> Group<M> {
     }
 }
 
+/// Whether a commit begins a network although it removes nobody: the present one has grown old, or an open link ended
+/// with uses left since it began. Whoever has that link may have read its keys at the door, and shows in no roster.
+fn is_spent(first_day: u64, (before, after): (&PolicyState, &PolicyState), today: Day) -> bool {
+    let days = first_day..today.0;
+    let ended = |(id, invite): (&OpId, &Invite)| {
+        let revoked = after.invites.get(id).is_none_or(|i| i.status == InviteStatus::Revoked);
+        // On the day after, so that the network that is begun then has nothing to do with it.
+        let expired = days.contains(&invite.expires.start().day().0);
+        invite.mode == JoinMode::Open && invite.status == InviteStatus::Open && (revoked || expired)
+    };
+    today.0.saturating_sub(first_day) >= NETWORK_DAYS || before.invites.iter().any(ended)
+}
+
 /// The facts of an own commit, which the MLS library cannot read back.
 fn own_facts<M: Mls>(
     leaves: impl Iterator<Item = Leaf> + Clone,
@@ -184,3 +202,6 @@ fn own_facts<M: Mls>(
         aad: Vec::new(),
     })
 }
+
+#[cfg(test)]
+mod tests;
