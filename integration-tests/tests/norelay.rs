@@ -59,3 +59,69 @@ fn a_member_at_a_new_address_is_found_through_the_dht() -> Result<()> {
     cleo.say(&group, "and I you")?;
     ben.sees(&group, &["and I you"])
 }
+
+/// Ada removes Cleo while Cleo and Dan sleep. Gives the group, with Ada and Ben in its new network.
+fn removed_asleep(ada: &mut Member, ben: &mut Member, cleo: &mut Member, dan: &mut Member) -> Result<String> {
+    let group = ada.found("Night ferry", "Ada")?;
+    let link = ada.invite(&group)?;
+    let cleos = cleo.call("group.join", json!({"link": link, "persona": {"name": "Cleo"}, "accept_charter": true}))?;
+    ben.join(&link, "Ben")?;
+    dan.join(&link, "Dan")?;
+    for member in [&mut *ada, ben, cleo, dan] {
+        member.roster(&group, &["Ada", "Ben", "Cleo", "Dan"])?;
+    }
+    cleo.kill()?;
+    dan.kill()?;
+    ada.call("member.remove", json!({"group": group, "persona": cleos["persona"], "reason": "a test"}))?;
+    for member in [&mut *ada, ben] {
+        member.roster(&group, &["Ada", "Ben", "Dan"])?;
+    }
+    // Where Ben is linked now, only those who crossed are.
+    ada.say(&group, "on the other side")?;
+    ben.sees(&group, &["on the other side"])?;
+    Ok(group)
+}
+
+#[test]
+fn who_slept_through_a_removal_crosses_and_who_was_removed_does_not() -> Result<()> {
+    let lab = Lab::new()?;
+    let mut ada = lab.member("ada", &[])?;
+    let mut ben = lab.member("ben", &[])?;
+    let mut cleo = lab.member("cleo", &[])?;
+    let mut dan = lab.member("dan", &[])?;
+    let group = removed_asleep(&mut ada, &mut ben, &mut cleo, &mut dan)?;
+    dan.wake()?;
+    dan.roster(&group, &["Ada", "Ben", "Dan"])?;
+    dan.sees(&group, &["on the other side"])?;
+    cleo.wake()?;
+    cleo.until("to be told of the removal", |cleo| {
+        let listed = cleo.call("group.list", json!({}))?;
+        Ok((listed["groups"][0]["state"] == "removed").then_some(()))
+    })?;
+    assert_eq!(cleo.texts(&group)?, Vec::<String>::new());
+    dan.say(&group, "we are all here")?;
+    ada.sees(&group, &["we are all here"])?;
+    ben.sees(&group, &["we are all here"])
+}
+
+#[test]
+fn a_crossing_lane_outlasts_a_restart() -> Result<()> {
+    let lab = Lab::new()?;
+    let mut ada = lab.member("ada", &[])?;
+    let mut ben = lab.member("ben", &[])?;
+    let mut cleo = lab.member("cleo", &[])?;
+    let mut dan = lab.member("dan", &[])?;
+    // Somebody of another group keeps the DHT together.
+    let mut fay = lab.member("fay", &[])?;
+    let other = fay.found("Day ferry", "Fay")?;
+    let link = fay.invite(&other)?;
+    ben.join(&link, "Ben")?;
+    dan.join(&link, "Dan")?;
+    let group = removed_asleep(&mut ada, &mut ben, &mut cleo, &mut dan)?;
+    ben.kill()?;
+    ada.kill()?;
+    ben.wake()?;
+    dan.wake()?;
+    dan.roster(&group, &["Ada", "Ben", "Dan"])?;
+    dan.sees(&group, &["on the other side"])
+}

@@ -321,6 +321,41 @@ fn a_crash_at_every_write_of_signing() {
     assert!(batches > 10, "only {batches} writes");
 }
 
+/// Each side of a cut takes out a member of the other and changes the charter, and both go on: what either did in the
+/// network that its own removal began reaches the other, which never was in it.
+#[test]
+fn rival_removals_heal() {
+    for seed in 0..40 {
+        for relays in [1, 2] {
+            // The founder, nodes 2 and 3 and the first relay on one side.
+            let side = 1 | 1 << 2 | 1 << 3 | 1 << 6;
+            let acts = vec![
+                (200, Act::Promote(1, true)),
+                (60_000, Act::Say(4)),
+                (3_000, Act::Partition { side, one_way: false }),
+                (20_000, Act::Expel(0, 4)),
+                (200, Act::Expel(1, 2)),
+                (3_000, Act::Charter(0)),
+                (200, Act::Charter(1)),
+                (200, Act::Say(0)),
+                (200, Act::Say(2)),
+                (200, Act::Say(3)),
+                (200, Act::Say(1)),
+                (200, Act::Say(4)),
+                (200, Act::Say(5)),
+                (60_000, Act::Mend),
+                (60_000, Act::Say(1)),
+                (200, Act::Say(0)),
+                (120_000, Act::Agree),
+            ];
+            let plan = Plan { seed, relays, ..calm(6, acts) };
+            let report = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+            assert_eq!(report.removed, 2, "{plan}");
+            assert!(report.forks > 0, "{plan}");
+        }
+    }
+}
+
 /// The network of everybody who came back, which must be one.
 fn network(plan: &Plan) -> String {
     let report = with_model(plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));

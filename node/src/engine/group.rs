@@ -32,6 +32,7 @@ use hearth_protocol::{
     time::{Day, Timestamp},
 };
 
+
 use super::{
     ctx::Ctx,
     dag::{Dag, Offered},
@@ -49,7 +50,7 @@ pub(crate) use door::Doors;
 pub(crate) use link::Links;
 
 /// Networks kept at once, newest first: enough to cross a few removals, few enough to read.
-const NETWORKS: usize = 4;
+const NETWORKS: usize = 6;
 
 /// See the module's page.
 pub(crate) struct Group<M: Mls> {
@@ -225,7 +226,7 @@ impl<M: Mls> Group<M> {
     /// Opens what a joined group has open: sessions, lane.
     pub(crate) fn wake(&mut self, ctx: &mut Ctx<'_, M>) {
         self.refresh(ctx);
-        self.enter_network(ctx);
+        self.enter_networks(ctx);
     }
 
     /// Reads the policy at the tip, and takes up sessions with the relays that it names.
@@ -233,7 +234,7 @@ impl<M: Mls> Group<M> {
         self.refresh_view(ctx);
         self.check_standing(ctx);
         self.use_relays(ctx);
-        self.enter_network(ctx);
+        self.enter_networks(ctx);
         self.doors.touch(self.dag.tip, ctx.now);
     }
 
@@ -307,6 +308,11 @@ impl<M: Mls> Group<M> {
         self.save_ops(ctx);
         self.save_node(node, ctx);
         self.carry_commit(node, ctx);
+        if self.is_joined() && self.dag.entry(node).is_some_and(|e| e.network == *node) {
+            // Perhaps a rival's, which the tip never enters.
+            self.enter_networks(ctx);
+            self.save_group(ctx);
+        }
     }
 
     /// Picks the tip anew, if anything that decides it is new.

@@ -1,6 +1,6 @@
 //! Names under which ops, frames and signatures are reconciled: the hash of each as a control item, worked out once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_crypto::mls::Mls;
 use hearth_protocol::{
@@ -9,6 +9,7 @@ use hearth_protocol::{
 };
 
 use super::Group;
+use crate::engine::dag::Entry;
 
 /// An item of the control set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +60,23 @@ impl<M: Mls> Group<M> {
             Item::Signature(node, _) => Some(*node),
         };
         node.and_then(|n| self.dag.entry(&n)).is_some_and(|e| e.depth <= epoch)
+    }
+
+    /// What extends a network: commits on its nodes, the one that ends it included, the ops that these realise, and
+    /// signatures of its nodes.
+    pub(super) fn extending(&self, network: &NodeId) -> BTreeSet<Item> {
+        let within = |node: &NodeId| self.dag.entry(node).is_some_and(|e| e.network == *network);
+        let on = |e: &&Entry<M::Node>| e.parent.is_some_and(|parent| within(&parent));
+        let (mut items, mut heads) = (BTreeSet::new(), BTreeSet::new());
+        for entry in self.dag.nodes.values().filter(on) {
+            items.extend(entry.made.as_ref().map(|m| Item::Frame(m.frame)));
+            heads.extend(entry.heads.iter().copied());
+        }
+        let heads: Vec<_> = heads.into_iter().collect();
+        items.extend(self.log.closure(&heads).into_iter().map(Item::Op));
+        let signed = self.dag.signatures().filter(|s| within(&s.node));
+        items.extend(signed.map(|s| Item::Signature(s.node, s.persona)));
+        items
     }
 
     /// The item itself.

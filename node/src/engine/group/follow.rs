@@ -27,7 +27,7 @@ impl<M: Mls> Group<M> {
         if !self.is_joined() {
             return;
         }
-        self.enter_network(ctx);
+        self.enter_networks(ctx);
         for node in self.dag.prune() {
             self.drop_node_rows(&node, ctx);
         }
@@ -120,20 +120,47 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    /// Makes sure that the tip's network is known and its lane open; older lanes stay until there are too many.
-    pub(crate) fn enter_network(&mut self, ctx: &mut Ctx<'_, M>) {
-        let Some(id) = self.dag.tip_entry().map(|e| e.network) else { return };
-        if self.network_of(&id).is_none() {
-            let Some(network) = self.dag.secret_state(&id).and_then(|n| Network::begin(n).ok()) else { return };
-            self.networks.push(network);
-            if self.networks.len() > NETWORKS {
-                let old = self.networks.remove(0);
-                self.close_lane(old.id(), ctx);
+    /// Makes sure that the tip's network is known, and every one begun since the last final node: what the other
+    /// side of a fork did lies in a network that the tip never was in. Opens the lanes that are needed, and closes those
+    /// that are not.
+    pub(crate) fn enter_networks(&mut self, ctx: &mut Ctx<'_, M>) {
+        let Some(tip) = self.dag.tip_entry().map(|e| e.network) else { return };
+        let begun = self.dag.nodes.iter().filter(|(node, e)| e.network == **node).map(|(node, _)| *node);
+        let begun = begun.filter(|node| *node != tip && self.dag.descends(node, &self.dag.certified));
+        let mut wanted: Vec<_> = begun.collect();
+        wanted.push(tip);
+        let known = self.networks.len();
+        for id in &wanted {
+            if self.network_of(id).is_none()
+                && let Some(network) = self.dag.secret_state(id).and_then(|n| Network::begin(n).ok())
+            {
+                self.networks.push(network);
             }
+        }
+        // What is given up is the oldest, and never the one that is written in.
+        self.networks.sort_by_key(|n| n.id() == tip);
+        let grown = self.networks.len() > known;
+        for old in self.networks.drain(..self.networks.len().saturating_sub(NETWORKS)).collect::<Vec<_>>() {
+            self.close_lane(old.id(), ctx);
+        }
+        if grown {
             let sessions: Vec<_> = self.desk.sessions.keys().cloned().collect();
             sessions.iter().for_each(|a| self.want_queues(a, ctx));
         }
-        self.open_lane(id, ctx);
+        self.keep_lanes(&wanted, ctx);
+    }
+
+    /// Opens the lanes of these networks, and of the last final node's. Without relays the older ones stay too: who slept
+    /// crosses there.
+    fn keep_lanes(&mut self, wanted: &[NodeId], ctx: &mut Ctx<'_, M>) {
+        let last = self.dag.entry(&self.dag.certified).map(|e| e.network);
+        let crossing = self.relays().is_empty();
+        for id in self.networks.iter().map(Network::id).collect::<Vec<_>>() {
+            match crossing || Some(id) == last || wanted.contains(&id) {
+                true => self.open_lane(id, ctx),
+                false => self.close_lane(id, ctx),
+            }
+        }
     }
 
     pub(super) fn close_lane(&mut self, network: NodeId, ctx: &mut Ctx<'_, M>) {

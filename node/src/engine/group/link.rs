@@ -21,7 +21,7 @@ use hearth_protocol::{
 use minicbor::bytes::ByteVec;
 use negentropy::{Id, Negentropy, NegentropyStorageVector};
 
-use super::{Group, post::SHARED_SEAL, rows};
+use super::{Group, catalogue::Item, post::SHARED_SEAL, rows};
 use crate::{
     engine::{
         ctx::Ctx,
@@ -145,8 +145,8 @@ impl Links {
         key
     }
 
-    fn is_linked(&self, device: &DeviceId) -> bool {
-        self.links.values().any(|l| l.member.is_some_and(|(_, d)| d == *device))
+    fn is_linked(&self, network: &NodeId, device: &DeviceId) -> bool {
+        self.links.values().any(|l| l.network == *network && l.member.is_some_and(|(_, d)| d == *device))
     }
 }
 
@@ -205,7 +205,9 @@ impl<M: Mls> Group<M> {
     fn dial(&mut self, card: &CardContent, ctx: &mut Ctx<'_, M>) {
         let open =
             self.links.lanes.get(&card.network).is_some_and(|l| l.own.as_ref().is_some_and(|(p, _)| *p != card.peer));
-        if open && !self.links.is_linked(&card.device) && !card.addresses.is_empty() {
+        let tips = self.dag.tip_entry().map(|e| e.network);
+        let linked = [Some(card.network), tips].iter().flatten().any(|n| self.links.is_linked(n, &card.device));
+        if open && !linked && !card.addresses.is_empty() {
             let lane = self.lane(card.network);
             ctx.send(LaneCommand::Dial { lane, peer: card.peer.clone(), addresses: card.addresses.clone() });
         }
@@ -263,19 +265,16 @@ impl<M: Mls> Group<M> {
         ctx.wake_at(self.links.next_dial.min(self.links.next_lookup));
     }
 
-    /// Devices of the tip that have no link.
+    /// Devices of the tip that have no link in its network: what is said there does not reach them in an older one.
     fn missing_devices(&self) -> Vec<DeviceId> {
         let Some(tip) = self.dag.tip_entry() else { return Vec::new() };
         let me = self.keys.device();
         let devices = tip.facts.leaves.iter().map(|l| l.device);
-        devices.filter(|d| *d != me && !self.links.is_linked(d)).collect()
+        devices.filter(|d| *d != me && !self.links.is_linked(&tip.network, d)).collect()
     }
 
+    /// Writes the own card for every open lane: who is still in an older network finds this member there.
     fn publish_card(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
-        let Some(id) = self.network().map(Network::id) else { return false };
-        let (Some(card), Some(network)) = (self.own_card(&id, ctx.now), self.network_of(&id).cloned()) else {
-            return false;
-        };
         let seq = ctx.now.minute().0.max(self.links.seq + 1);
         if seq > ctx.now.minute().0 + SEQ_AHEAD {
             return false;
@@ -283,14 +282,17 @@ impl<M: Mls> Group<M> {
         self.links.seq = seq;
         ctx.write(self.id, Table::State, &rows::card_seq_key(), Some(seq.to_be_bytes().to_vec()));
         let slot = slot_of(ctx.now);
-        // The next slot's record goes out early, so that a clock that is ahead finds it too.
-        for slot in [slot, slot + 1] {
-            let seed = network.record_seed(slot, &self.keys.device());
-            let Ok(sealed) = seal_card(&network.card_key(slot), &cbor::to_vec(&card), ctx.rng) else { continue };
-            let pk = public_of(&seed);
-            let sig = hearth_crypto::persona::sign_with_seed(&seed, &record_message(seq, &sealed));
-            let value = cbor::to_vec(&Record { pk, seq, sig, sealed });
-            ctx.send(LaneCommand::DhtPut { key: record_key(&pk), value });
+        for id in self.links.lanes.keys() {
+            let (Some(card), Some(network)) = (self.own_card(id, ctx.now), self.network_of(id)) else { continue };
+            // The next slot's record goes out early, so that a clock that is ahead finds it too.
+            for slot in [slot, slot + 1] {
+                let seed = network.record_seed(slot, &self.keys.device());
+                let Ok(sealed) = seal_card(&network.card_key(slot), &cbor::to_vec(&card), ctx.rng) else { continue };
+                let pk = public_of(&seed);
+                let sig = hearth_crypto::persona::sign_with_seed(&seed, &record_message(seq, &sealed));
+                let value = cbor::to_vec(&Record { pk, seq, sig, sealed });
+                ctx.send(LaneCommand::DhtPut { key: record_key(&pk), value });
+            }
         }
         true
     }
@@ -341,7 +343,10 @@ impl<M: Mls> Group<M> {
             .leaves
             .iter()
             .any(|l| l.device == content.device && l.persona == content.persona);
-        let newer = self.links.cards.get(&content.device).is_none_or(|c| c.made <= content.made && *c != content);
+        let (kept, ours) = (self.links.cards.get(&content.device), self.network().map(Network::id));
+        // One of an older network does not take the place of one by which the member is reached in this.
+        let better = |c: &CardContent| Some(c.network) != ours || Some(content.network) == ours;
+        let newer = kept.is_none_or(|c| c.made <= content.made && *c != content && better(c));
         if known && newer {
             self.links.cards.insert(content.device, content.clone());
             ctx.write(self.id, Table::State, &rows::card_key(&content.device), Some(card.content.clone()));
@@ -450,10 +455,41 @@ impl<M: Mls> Group<M> {
         at.base = base;
         let outbound = at.outbound;
         ctx.send(LaneCommand::Accept { lane, link });
+        if Some(lane.network) == self.network().map(Network::id) {
+            self.leave_crossing(content.device, &lane.network, ctx);
+        }
         self.tell_network(ctx);
         if outbound {
             self.sync_with(link, ctx);
         }
+    }
+
+    /// A member who is linked in the tip's network needs no link in another.
+    fn leave_crossing(&mut self, device: DeviceId, network: &NodeId, ctx: &mut Ctx<'_, M>) {
+        let is_other = |l: &Link| l.network != *network && l.member.is_some_and(|(_, d)| d == device);
+        let others: Vec<_> = self.links.links.iter().filter(|(_, l)| is_other(l)).map(|(id, _)| *id).collect();
+        for link in others {
+            if let Some(at) = self.links.links.remove(&link) {
+                ctx.send(LaneCommand::Hangup { lane: self.lane(at.network), link });
+            }
+        }
+    }
+
+    /// The network of a link that only helps to cross: an older one's, with somebody whom the tip does not have. It may be
+    /// a member who was removed.
+    fn crossing(&self, link: LinkId) -> Option<NodeId> {
+        let (at, tip) = (self.links.links.get(&link)?, self.dag.tip_entry()?);
+        let known = |device: DeviceId| tip.facts.leaves.iter().any(|l| l.device == device);
+        (at.network != tip.network && !at.member.is_some_and(|(_, device)| known(device))).then_some(at.network)
+    }
+
+    /// Control items that the member at the other end may have: all, or on a link that helps to cross those that
+    /// extend its network.
+    fn items_for(&mut self, link: LinkId) -> Vec<([u8; 32], Item)> {
+        let items = self.control_items();
+        let Some(network) = self.crossing(link) else { return items };
+        let extends = self.extending(&network);
+        items.into_iter().filter(|(_, item)| extends.contains(item)).collect()
     }
 
     /// Looks at every mailbox and with every linked member now.
@@ -513,11 +549,12 @@ impl<M: Mls> Group<M> {
         match set {
             SyncSet::Control => {
                 let past = self.links.links.get(&link).map_or(0, |l| l.base);
-                let items = self.control_items();
+                let items = self.items_for(link);
                 for (id, _) in items.into_iter().filter(|(_, item)| !self.is_before(item, past)) {
                     storage.insert(0, Id::from_byte_array(id)).ok()?;
                 }
             }
+            SyncSet::Envelopes if self.crossing(link).is_some() => {}
             SyncSet::Envelopes => {
                 for (id, kept) in self.timeline.iter() {
                     storage.insert(kept.sent_at.0, Id::from_byte_array(id.0)).ok()?;
@@ -584,10 +621,11 @@ impl<M: Mls> Group<M> {
             SyncSet::Control => {
                 let wanted: BTreeSet<_> = ids.iter().collect();
                 // In this order they can be taken in.
-                let items: Vec<_> = self.control_items().into_iter().filter(|(id, _)| wanted.contains(id)).collect();
+                let items: Vec<_> = self.items_for(link).into_iter().filter(|(id, _)| wanted.contains(id)).collect();
                 let items = items.iter().filter_map(|(_, item)| self.control_item(item));
                 items.map(|c| cbor::to_vec(&Packet::Control(c))).collect()
             }
+            SyncSet::Envelopes if self.crossing(link).is_some() => Vec::new(),
             SyncSet::Envelopes => self.shared_packets(link, ids, ctx),
         };
         let mut batch: Vec<ByteVec> = Vec::new();
