@@ -32,6 +32,7 @@ use hearth_protocol::{
     time::{Day, Timestamp},
 };
 
+use zeroize::Zeroizing;
 
 use super::{
     ctx::Ctx,
@@ -86,6 +87,8 @@ pub(crate) struct Group<M: Mls> {
     pub(crate) stranded: bool,
     /// The op of the own Join, offered again when its commit lost.
     pub(crate) own_join: Option<hearth_protocol::op::SignedOp>,
+    /// Of the link by which it came in, until that is final: another seat may have to be taken.
+    link_secret: Option<Zeroizing<[u8; 32]>>,
     /// Members' own mailboxes that may have let this member in: its first commit is left there too.
     pub(crate) guests: Vec<String>,
     /// Outbox number of the own Join's commit, until somebody has stored it.
@@ -144,6 +147,7 @@ impl<M: Mls> Group<M> {
             heard: BTreeSet::new(),
             stranded: false,
             own_join: None,
+            link_secret: None,
             guests: Vec::new(),
             join_item: None,
             look_at: Timestamp(0),
@@ -214,6 +218,7 @@ impl<M: Mls> Group<M> {
     /// Remembers how it came in.
     pub(crate) fn guest_of(&mut self, attempt: &super::join::Attempt) {
         self.guests.clone_from(&attempt.link.bootstrap);
+        self.link_secret = Some(Zeroizing::new(attempt.link.secret));
         self.join_item = Some(self.outbox.next_number());
     }
 

@@ -7,7 +7,7 @@ use hearth_crypto::{
     hpke,
     mls::{Mls, MlsNode},
     persona::DeviceKeys,
-    policy::{At, InviteKeys, InviteStatus, PolicyLog, PolicyState, Seat},
+    policy::{At, Invite, InviteKeys, InviteStatus, PolicyLog, PolicyState, Seat},
     schedule::{Network, wrapper_slot_id},
     seal::open_body,
 };
@@ -374,16 +374,21 @@ pub(crate) fn begin_dag<M: Mls>(mls: &M, group: &GroupId, log: &PolicyLog, body:
     (leads_here && facts.node == body.base).then(|| Dag::new(root, origin, log))
 }
 
+/// A free seat of an invite, at random: others may be choosing at the same time.
+pub(crate) fn free_slot<M: Mls>(invite: &Invite, ctx: &mut Ctx<'_, M>) -> Option<u32> {
+    let free: Vec<u32> = (0..invite.uses).filter(|s| !invite.taken.contains_key(s)).take(1_000).collect();
+    let pick = u64::from_be_bytes(ctx.random()) % (free.len().max(1) as u64);
+    free.get(usize::try_from(pick).ok()?).copied()
+}
+
 /// Makes the external commit and the group object around it.
 fn enter<M: Mls>(
     mut opened: Opened<M>,
     (keys, name): (&DeviceKeys, &str),
-    (secret, id, invite): (&InviteKeys, OpId, &hearth_crypto::policy::Invite),
+    (secret, id, invite): (&InviteKeys, OpId, &Invite),
     ctx: &mut Ctx<'_, M>,
 ) -> Option<Entered<M>> {
-    let free: Vec<u32> = (0..invite.uses).filter(|s| !invite.taken.contains_key(s)).take(1_000).collect();
-    let pick = u64::from_be_bytes(ctx.random()) % (free.len().max(1) as u64);
-    let slot = *free.get(usize::try_from(pick).ok()?)?;
+    let slot = free_slot(invite, ctx)?;
     // A Join rests on nothing that its parent does not realise.
     let heads = opened.dag.entry(&opened.node)?.heads.clone();
     let seat = Seat { invite: id, slot, name: name.to_owned() };

@@ -28,6 +28,7 @@ impl<M: Mls> Group<M> {
             return;
         }
         self.enter_networks(ctx);
+        self.forget_link();
         for node in self.dag.prune() {
             self.drop_node_rows(&node, ctx);
         }
@@ -40,6 +41,15 @@ impl<M: Mls> Group<M> {
         }
         self.doors.touch(self.dag.tip, ctx.now);
         self.save_group(ctx);
+    }
+
+    /// Once the own join is final nobody can take its seat any more.
+    fn forget_link(&mut self) {
+        let device = self.keys.device();
+        let last = self.dag.entry(&self.dag.certified);
+        if last.is_some_and(|e| e.facts.leaves.iter().any(|l| l.device == device)) {
+            self.link_secret = None;
+        }
     }
 
     /// Leaves behind what is final and no longer needed, once what is kept weighs too much.

@@ -3,7 +3,7 @@
 
 use hearth_crypto::{
     mls::{Mls, Suite},
-    policy::At,
+    policy::{At, InviteKeys, Seat},
     schedule::Network,
     seal::open_body,
 };
@@ -19,7 +19,13 @@ use super::{
     Group,
     door::{DOOR_SEAL, REJOIN_SEAL},
 };
-use crate::engine::{ctx::Ctx, dag::Offered, desk::Asked, join::begin_dag, lane::RelayFailure};
+use crate::engine::{
+    ctx::Ctx,
+    dag::Offered,
+    desk::Asked,
+    join::{begin_dag, free_slot},
+    lane::RelayFailure,
+};
 
 /// A stranded member looks for the door this often.
 const LOOK_MS: u64 = 10_000;
@@ -105,7 +111,7 @@ impl<M: Mls> Group<M> {
         let suite = Suite::from_code(self.view.settings.suite)?;
         let is_member = self.dag.policy(&self.log, &self.dag.tip).role_of(&self.me()).is_some();
         match self.own_join.clone() {
-            Some(join) if !is_member => Some(join),
+            Some(join) if !is_member => self.seat_again(join, ctx),
             _ if is_member => {
                 let (key_package, _) = ctx.mls.key_package(&self.keys, suite).ok()?;
                 let at = At { heads: &heads, node: self.dag.tip };
@@ -113,6 +119,25 @@ impl<M: Mls> Group<M> {
             }
             _ => None,
         }
+    }
+
+    /// The own Join as it may be offered at the tip: the same, or one for another seat of the same link if somebody else
+    /// has taken this one meanwhile. `None` when the link admits nobody any more.
+    fn seat_again(&mut self, op: SignedOp, ctx: &mut Ctx<'_, M>) -> Option<SignedOp> {
+        let OpBody::Join { invite: id, slot, name, .. } = op.open().ok()?.body else { return None };
+        let policy = self.dag.policy(&self.log, &self.dag.tip);
+        let invite = policy.invites.get(&id)?;
+        if !invite.taken.contains_key(&slot) {
+            return Some(op);
+        }
+        let keys = InviteKeys::from_secret(self.link_secret.as_ref()?);
+        let slot = free_slot(invite, ctx)?;
+        let heads = self.dag.tip_entry()?.heads.clone();
+        let at = At { heads: &heads, node: self.dag.tip };
+        let op = self.log.make_join(&self.keys, &keys, at, Seat { invite: id, slot, name }).ok()?;
+        self.own_join = Some(op.clone());
+        self.save_group(ctx);
+        Some(op)
     }
 
     /// The others' DAG begins where this member never was: it begins there too. What its own nodes could open stays in

@@ -55,11 +55,15 @@ pub(crate) struct GroupRow {
     elders: Vec<Elder>,
     #[n(9)]
     chain: Vec<Link>,
+    /// Of the link by which it came in, until that is final.
+    #[cbor(n(10), with = "minicbor::bytes")]
+    link_secret: Option<[u8; 32]>,
 }
 
 impl Drop for GroupRow {
     fn drop(&mut self) {
         zeroize::Zeroize::zeroize(&mut self.seed);
+        zeroize::Zeroize::zeroize(&mut self.link_secret);
     }
 }
 
@@ -146,6 +150,7 @@ impl<M: Mls> Group<M> {
             draft: self.draft.clone(),
             elders: self.dag.origin.told_elders(),
             chain: self.dag.origin.chain.clone(),
+            link_secret: self.link_secret.as_ref().map(|s| **s),
         };
         let value = cbor::to_vec(&row);
         ctx.write(self.id, Table::Group, b"", Some(value));
@@ -287,6 +292,7 @@ impl<M: Mls> Group<M> {
         group.synced = own.synced;
         group.seen = own.seen;
         group.own_join.clone_from(&own.own_join);
+        group.link_secret = own.link_secret.map(Zeroizing::new);
         group.draft.clone_from(&own.draft);
         group.saved = Saved { ops: group.log.ops_in_order().map(|(id, _)| id).collect(), nodes };
         for row in of(Table::Envelope) {
