@@ -5,7 +5,7 @@ SEEDS ?= 0..50000
 # The whole workspace each time: another selection of crates is another set of features, and all is built again.
 ONCE := --release --locked --workspace
 .DEFAULT_GOAL := help
-.PHONY: help run demo test bench figures figures-window model screenshots soak fmt lint floors
+.PHONY: help run demo test test-net bench figures figures-window model screenshots soak fmt lint floors
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1|/' | while IFS='|' read -r name what; do printf '  make %-14s %s\n' "$$name" "$$what"; done
@@ -20,6 +20,11 @@ demo: ## a relay and three members as real processes on this computer; ends by i
 
 test: ## everything CI checks
 	@scripts/test.sh
+
+test-net: ## a group whose network falls apart and heals, on hosts in network namespaces; as root
+	@scripts/system.sh net
+	$(CARGO) build $(ONCE) --bin hearth-node
+	$(CARGO) test $(ONCE) --test partition -- --ignored --nocapture --test-threads 1
 
 bench: ## what a commit, a join and a message cost, beside bare OpenMLS and mls-rs
 	@scripts/system.sh build

@@ -1,8 +1,8 @@
 #!/bin/bash
-# Installs what the system lacks. Usage: system.sh build|window|test
+# Installs what the system lacks. Usage: system.sh build|net|window|test
 # On Debian through apt; elsewhere, or without the right to install, it says what is missing.
 set -euo pipefail
-purpose="${1:?build, window or test}"
+purpose="${1:?build, net, window or test}"
 
 missing=()
 need_command() { command -v "$1" >/dev/null 2>&1 || missing+=("$2"); }
@@ -13,7 +13,12 @@ need_command cc build-essential
 need_command cmake cmake
 need_command perl perl
 need_command pkg-config pkg-config
-if [[ $purpose != build ]]; then
+if [[ $purpose == net ]]; then
+    PATH="$PATH:/sbin:/usr/sbin"
+    need_command ip iproute2
+    need_command nft nftables
+fi
+if [[ $purpose == window || $purpose == test ]]; then
     need_library libGL.so.1 libgl1
     need_library libEGL.so.1 libegl1
     need_library libxkbcommon-x11.so.0 libxkbcommon-x11-0

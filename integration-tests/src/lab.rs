@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
-use crate::{Desktop, Member, Relay};
+use crate::{Desktop, Member, Relay, netns::Host, process::Place};
 
 /// Where everything of one test lies; gone with it, unless `HEARTH_KEEP` is set.
 pub struct Lab {
@@ -40,7 +40,15 @@ impl Lab {
     /// # Errors
     /// When it does not become ready.
     pub fn relay(&self, name: &str) -> Result<Relay> {
-        Relay::start(&self.home(name))
+        Relay::start(&self.home(name), Place::LOOPBACK)
+    }
+
+    /// A relay on a host of a network of its own.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn relay_on(&self, host: &Host) -> Result<Relay> {
+        Relay::start(&self.home(host.name()), host.place())
     }
 
     /// A screen of its own for windows.
@@ -66,6 +74,16 @@ impl Lab {
     /// # Errors
     /// When it does not start.
     pub fn newcomer(&self, name: &str, relays: &[&str]) -> Result<Member> {
-        Member::start(&self.home(name), relays)
+        Member::start(&self.home(name), Place::LOOPBACK, relays)
+    }
+
+    /// A member with an open vault on a host of a network of its own, whose name it bears.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn member_on(&self, host: &Host, relays: &[&str]) -> Result<Member> {
+        let mut member = Member::start(&self.home(host.name()), host.place(), relays)?;
+        member.create_vault()?;
+        Ok(member)
     }
 }

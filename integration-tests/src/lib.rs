@@ -21,6 +21,7 @@ mod client;
 mod desktop;
 mod lab;
 mod member;
+pub mod netns;
 mod ports;
 mod process;
 mod relay;

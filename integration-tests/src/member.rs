@@ -9,7 +9,10 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::{Client, PATIENCE, Refused, Ticket, process::Process};
+use crate::{
+    Client, PATIENCE, Refused, Ticket,
+    process::{Place, Process},
+};
 
 /// The passphrase of every member that does not choose another.
 pub const PASSPHRASE: &str = "four quiet herons at dawn";
@@ -32,20 +35,21 @@ pub struct Member {
     /// Of its vault.
     pub passphrase: String,
     args: Vec<String>,
+    place: Place,
     process: Process,
     client: Client,
 }
 
 impl Member {
-    pub(crate) fn start(home: &Path, relays: &[&str]) -> Result<Self> {
+    pub(crate) fn start(home: &Path, place: Place, relays: &[&str]) -> Result<Self> {
         let mut args = vec!["agent".into(), "--home".into(), home.display().to_string()];
-        args.extend(["--listen".into(), "/ip4/127.0.0.1/tcp/0".into()]);
+        args.extend(["--listen".into(), place.any_port()]);
         for relay in relays {
             args.extend(["--relay".into(), (*relay).to_owned()]);
         }
         let name = home.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let (process, client) = spawn(&args, home)?;
-        Ok(Self { name, home: home.to_owned(), passphrase: PASSPHRASE.into(), args, process, client })
+        let (process, client) = spawn(&place, &args, home)?;
+        Ok(Self { name, home: home.to_owned(), passphrase: PASSPHRASE.into(), args, place, process, client })
     }
 
     /// Where its log lies: beside its home, so that it can be searched too.
@@ -310,13 +314,13 @@ impl Member {
     /// When it does not start.
     pub fn wake(&mut self) -> Result<()> {
         let _dead = self.process.kill();
-        (self.process, self.client) = spawn(&self.args, &self.home)?;
+        (self.process, self.client) = spawn(&self.place, &self.args, &self.home)?;
         self.unlock()
     }
 }
 
-fn spawn(args: &[String], home: &Path) -> Result<(Process, Client)> {
-    let mut process = Process::start(args, &log(home), Stdio::piped())?;
+fn spawn(place: &Place, args: &[String], home: &Path) -> Result<(Process, Client)> {
+    let mut process = Process::start(place, args, &log(home), Stdio::piped())?;
     let stdin = process.child.stdin.take().context("no standard input")?;
     let stdout = process.child.stdout.take().context("no standard output")?;
     Ok((process, Client::new(stdin, stdout)))

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader},
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::mpsc,
@@ -55,6 +56,30 @@ fn built(package: &str, name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Where a process runs: on this computer's loopback, or in a network namespace of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) namespace: Option<String>,
+    pub(crate) ip: Ipv4Addr,
+}
+
+impl Place {
+    pub(crate) const LOOPBACK: Self = Self { namespace: None, ip: Ipv4Addr::LOCALHOST };
+
+    /// A free port of its address.
+    pub(crate) fn any_port(&self) -> String {
+        format!("/ip4/{}/tcp/0", self.ip)
+    }
+
+    /// `ip netns exec` becomes the program: signals and pipes are the program's own.
+    fn command(&self, program: PathBuf) -> Command {
+        let Some(namespace) = &self.namespace else { return Command::new(program) };
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(program);
+        command
+    }
+}
+
 /// A child process whose standard error goes to a file; killed when dropped.
 pub(crate) struct Process {
     pub(crate) child: Child,
@@ -63,8 +88,8 @@ pub(crate) struct Process {
 
 impl Process {
     /// Starts `hearth-node` with these arguments.
-    pub(crate) fn start(args: &[String], log: &Path, stdin: Stdio) -> Result<Self> {
-        let mut command = Command::new(binary()?);
+    pub(crate) fn start(place: &Place, args: &[String], log: &Path, stdin: Stdio) -> Result<Self> {
+        let mut command = place.command(binary()?);
         command.args(args).stdin(stdin);
         Self::run(command, log)
     }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::process::Process;
+use crate::process::{Place, Process};
 
 /// How soon a relay must be ready, also after `kill -9`.
 const READY: Duration = Duration::from_secs(10);
@@ -22,15 +22,16 @@ pub struct Relay {
     pub home: PathBuf,
     /// Its first line.
     pub ready: Value,
+    place: Place,
     process: Process,
     address: String,
 }
 
 impl Relay {
-    pub(crate) fn start(home: &Path) -> Result<Self> {
-        let (process, ready) = spawn(home, "/ip4/127.0.0.1/tcp/0")?;
+    pub(crate) fn start(home: &Path, place: Place) -> Result<Self> {
+        let (process, ready) = spawn(&place, home, &place.any_port())?;
         let address = address(&ready)?;
-        Ok(Self { home: home.to_owned(), ready, process, address })
+        Ok(Self { home: home.to_owned(), ready, place, process, address })
     }
 
     /// Its dialable address, the same after every restart.
@@ -87,8 +88,8 @@ impl Relay {
     /// When it is not ready in time, or has another identity or address.
     pub fn restart(&mut self) -> Result<()> {
         let _dead = self.process.kill();
-        let listen = format!("/ip4/127.0.0.1/tcp/{}", self.port()?);
-        let (process, ready) = spawn(&self.home, &listen)?;
+        let listen = format!("/ip4/{}/tcp/{}", self.place.ip, self.port()?);
+        let (process, ready) = spawn(&self.place, &self.home, &listen)?;
         self.process = process;
         let now = address(&ready)?;
         ensure!(now == self.address, "the relay was {} and is {now}", self.address);
@@ -113,11 +114,11 @@ impl Relay {
     }
 }
 
-fn spawn(home: &Path, listen: &str) -> Result<(Process, Value)> {
+fn spawn(place: &Place, home: &Path, listen: &str) -> Result<(Process, Value)> {
     let home_text = home.display().to_string();
     let args = ["relay", "--home", &home_text, "--listen", listen, "--metrics", "127.0.0.1:0"].map(str::to_owned);
     // Its standard input is ended at once: a relay must not care.
-    let mut process = Process::start(&args, &home.with_extension("log"), Stdio::null())?;
+    let mut process = Process::start(place, &args, &home.with_extension("log"), Stdio::null())?;
     let line = process.first_line(READY).context("the relay")?;
     let ready: Value = serde_json::from_str(&line)
         .with_context(|| format!("the relay's first line is no JSON: {line:?}; its log:\n{}", process.log_tail()))?;
