@@ -10,6 +10,7 @@ mod net;
 mod plan;
 mod script;
 mod shrink;
+mod spoiler;
 
 use std::{
     cmp::Reverse,
@@ -41,6 +42,7 @@ pub use crash::{Strike, run_struck};
 pub use plan::{Act, Cut, Faults, Plan};
 pub use script::{Report, run};
 pub use shrink::shrink;
+pub use spoiler::{Spoil, SpoiledMls};
 
 /// In every name, charter and message: what must never be readable in what leaves a node.
 pub(crate) const CANARY: &str = "canary-7";

@@ -13,7 +13,7 @@ use std::{
 };
 
 use hearth_crypto::{mls::Suite, model::ModelMls, openmls_port::OpenMls};
-use hearth_integration_tests::sim::{self, Act, Cut, Failure, Faults, Plan, Report, Strike};
+use hearth_integration_tests::sim::{self, Act, Cut, Failure, Faults, Plan, Report, Spoil, SpoiledMls, Strike};
 
 /// Seeds between two words on how far a long run is.
 const TELL: u64 = 250;
@@ -245,6 +245,65 @@ fn a_crash_at_every_write_of_a_fork_that_heals() {
     assert!(forks > 0, "nothing forked");
     let batches = crash_at_every_write("fork and heal", &plan, Part::Acts);
     assert!(batches > 10, "only {batches} writes");
+}
+
+/// Every commit of a plan by turns is one that these leaves cannot open, whatever its author did it for: the group heals,
+/// nobody is lost, and nothing that was said.
+fn spoil_every_commit(name: &str, plan: &Plan, leaves: Option<Vec<u32>>) {
+    let run = |commit| {
+        let spoil = Spoil::new(commit, leaves.clone());
+        let mls = spoil.clone();
+        let make = move |seed: u64| {
+            let mut bytes = [0; 32];
+            bytes[..8].copy_from_slice(&seed.to_be_bytes());
+            SpoiledMls::new(bytes, mls.clone())
+        };
+        (sim::run(plan, Suite::Classic, make), spoil.made())
+    };
+    let (report, commits) = run(usize::MAX);
+    report.unwrap_or_else(|failure| panic!("{name}, nothing spoiled: {failure}"));
+    assert!(commits > 1, "only {commits} commits");
+    let mut failed = Vec::new();
+    for commit in 0..commits {
+        if let (Err(failure), _) = run(commit) {
+            failed.push(format!("commit {commit} of {commits}: {failure}"));
+        }
+    }
+    println!("{name}: {commits} commits spoiled by turns, {} failed", failed.len());
+    assert!(failed.is_empty(), "{name}:\n{}\n{plan}", failed.join("\n"));
+}
+
+fn with_three_facilitators(removal: bool) -> Plan {
+    let mut acts = vec![
+        (200, Act::Promote(1, true)),
+        (10_000, Act::Promote(2, true)),
+        (10_000, Act::Charter(1)),
+        (200, Act::Say(3)),
+        (10_000, Act::Charter(2)),
+        (200, Act::Say(4)),
+        (10_000, Act::Remove(3)),
+        (200, Act::Say(1)),
+        (10_000, Act::Charter(0)),
+        (200, Act::Say(2)),
+        (60_000, Act::Say(0)),
+    ];
+    acts.retain(|(_, act)| removal || !matches!(act, Act::Remove(_)));
+    calm(5, acts)
+}
+
+#[test]
+fn a_commit_that_nobody_can_open_is_undone() {
+    spoil_every_commit("for all", &with_three_facilitators(true), None);
+    let acts = vec![(200, Act::Charter(0)), (200, Act::Say(1)), (10_000, Act::Charter(0)), (200, Act::Say(2))];
+    spoil_every_commit("one facilitator, for all", &calm(4, acts), None);
+}
+
+#[test]
+fn whom_a_commit_shuts_out_comes_back() {
+    for leaf in 0..5 {
+        spoil_every_commit(&format!("for leaf {leaf}"), &with_three_facilitators(false), Some(vec![leaf]));
+    }
+    spoil_every_commit("for two", &with_three_facilitators(false), Some(vec![2, 4]));
 }
 
 /// Two facilitators who change the charter by turns, so often that what came first is left behind.

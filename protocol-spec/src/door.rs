@@ -5,7 +5,7 @@ use zeroize::Zeroize as _;
 
 use crate::{
     cbor::Wire,
-    frame::{CommitFrame, NodeSignature},
+    frame::{CommitFrame, Nack, NodeSignature},
     id::{GroupId, NodeId, OpId, PersonaId, QueueId},
     limits::{
         CHAIN_MAX, CHARTER_MAX, CONTEXT_MAX, DOOR_ELDERS_MAX, DOOR_FRAMES_MAX, DOOR_MAX, DOOR_OPS_MAX,
@@ -81,6 +81,9 @@ pub struct DoorBody {
     /// What makes `base` final, link by link from Genesis; none when it is the first node.
     #[n(10)]
     pub chain: Vec<Link>,
+    /// Nacks of `frames`.
+    #[n(11)]
+    pub nacks: Vec<Nack>,
 }
 
 /// Somebody's place in seniority.
@@ -127,6 +130,7 @@ impl Wire for DoorBody {
             && self.signatures.len() <= DOOR_SIGNATURES_MAX
             && (1..=DOOR_OPS_MAX).contains(&self.ops.len())
             && self.ops.iter().all(Wire::within_limits)
+            && self.nacks.len() <= DOOR_SIGNATURES_MAX
             && self.elders.len() <= DOOR_ELDERS_MAX
             && self.chain.len() <= CHAIN_MAX
             && self.chain.iter().all(|l| l.context.len() <= CONTEXT_MAX && l.signatures.len() <= MEMBERS_MAX)

@@ -166,6 +166,7 @@ fn a_door_holds_at_least_genesis() {
             keys: keys.clone(),
             elders: vec![],
             chain: vec![],
+            nacks: vec![],
         })
     };
     assert_eq!(door(vec![SignedOp { content: vec![], sig: [0; 64] }]), Ok(()));

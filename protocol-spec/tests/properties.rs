@@ -363,6 +363,7 @@ fn door() -> impl Strategy<Value = DoorBody> {
             keys,
             elders,
             chain,
+            nacks: Vec::new(),
         },
     )
 }

@@ -250,7 +250,9 @@ impl Case<'_> {
         if op.persona != author.persona || op.device != author.device {
             return Err(PolicyViolation::ForeignLeaf);
         }
-        if self.parent.leaves.iter().any(|leaf| leaf.device == author.device) {
+        // A rejoin may keep its key: the leaf that has it goes in the same commit.
+        let stays = |leaf: &&Leaf| !self.facts.removes.contains(leaf);
+        if self.parent.leaves.iter().filter(stays).any(|leaf| leaf.device == author.device) {
             return Err(PolicyViolation::DuplicateKey);
         }
         if state.gone.contains(&(author.persona, author.device)) {

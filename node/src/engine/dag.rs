@@ -4,6 +4,7 @@
 //! base's GroupInfo by replay. Validity is judged once, against the parent, and never depends on the tip.
 
 mod base;
+mod nacks;
 mod signatures;
 
 use std::{
@@ -103,7 +104,8 @@ pub(crate) struct Dag<N> {
     /// What a node's heads say never changes: worked out once, newest last.
     policies: RefCell<VecDeque<(NodeId, Arc<PolicyState>)>>,
     signatures: signatures::Signatures,
-    /// Nodes and signatures that ever came: numbers that only grow, so that equal ones mean that nothing is new.
+    nacks: nacks::Nacks,
+    /// Nodes, and signatures and Nacks, that ever came: numbers that only grow, so that equal ones mean that nothing is new.
     came: (usize, usize),
     pub(crate) tip: NodeId,
     /// The last node that is final; the base while there is none.
@@ -142,6 +144,7 @@ impl<N: MlsNode> Dag<N> {
             tried: (0, 0),
             policies: RefCell::default(),
             signatures: signatures::Signatures::default(),
+            nacks: nacks::Nacks::default(),
             came: (1, 0),
             tip: node,
             certified: node,
@@ -216,9 +219,13 @@ impl<N: MlsNode> Dag<N> {
             return if self.is_past(mls.epoch_of(&frame.commit)) { Offered::Known } else { self.wait(frame) };
         }
         let Some(parent) = self.materialise(mls, &frame.parent) else { return self.wait(frame) };
+        let mut unopened = false;
         let processed = match parent.state.as_ref() {
             Some(state) if state.has_secrets() => match state.apply(&frame.commit) {
-                Err(MlsError::CannotOpen | MlsError::NoSecrets) => state.check(&frame.commit),
+                Err(error @ (MlsError::CannotOpen | MlsError::NoSecrets)) => {
+                    unopened = error == MlsError::CannotOpen;
+                    state.check(&frame.commit)
+                }
                 other => other,
             },
             Some(state) => state.check(&frame.commit),
@@ -240,7 +247,12 @@ impl<N: MlsNode> Dag<N> {
             return self.wait(frame);
         }
         match self.judge(log, &frame.parent, &commit, child.facts()) {
-            Ok(judgement) => Offered::Accepted(self.insert(frame, (commit, judgement), child)),
+            Ok(judgement) => {
+                if unopened {
+                    self.nacks.unopened.insert(id);
+                }
+                Offered::Accepted(self.insert(frame, (commit, judgement), child))
+            }
             // What it rests on may still come.
             Err(judge::PolicyViolation::UnknownHeads) => self.wait(frame),
             Err(_) => {
@@ -433,6 +445,7 @@ impl<N: MlsNode> Dag<N> {
             input.add(*node, info);
         }
         input.signatures = self.signers();
+        input.nacks = self.nacks.known.keys().copied().collect();
         let elders = self.tip_entry().map(|t| Arc::clone(&t.elders)).unwrap_or_default();
         let revocations = log.state_at(&log.heads(), elders.as_ref()).revocations;
         let at_base = if self.base_depth() > 0 { self.policy(log, &self.base).realises() } else { BTreeSet::new() };

@@ -10,6 +10,7 @@ mod gaps;
 mod knock;
 mod link;
 mod mail;
+mod nack;
 mod pending;
 mod post;
 mod rejoin;
@@ -85,6 +86,8 @@ pub(crate) struct Group<M: Mls> {
     pub(crate) heard: BTreeSet<PersonaId>,
     /// The tip does not have this member, and no removal says why: it must come in again.
     pub(crate) stranded: bool,
+    /// Since when it is.
+    stranded_since: Option<Timestamp>,
     /// The op of the own Join, offered again when its commit lost.
     pub(crate) own_join: Option<hearth_protocol::op::SignedOp>,
     /// Of the link by which it came in, until that is final: another seat may have to be taken.
@@ -146,6 +149,7 @@ impl<M: Mls> Group<M> {
             op_since: BTreeMap::new(),
             heard: BTreeSet::new(),
             stranded: false,
+            stranded_since: None,
             own_join: None,
             link_secret: None,
             guests: Vec::new(),
@@ -253,6 +257,9 @@ impl<M: Mls> Group<M> {
         for signature in self.dag.signatures().collect::<Vec<_>>() {
             self.save_signature(&signature, ctx);
         }
+        for nack in self.dag.nacks().collect::<Vec<_>>() {
+            self.save_nack(&nack, ctx);
+        }
     }
 
     pub(crate) fn me(&self) -> PersonaId {
@@ -303,8 +310,9 @@ impl<M: Mls> Group<M> {
                 }
             }
             Control::Signature(signature) => self.take_signature(&signature, ctx),
-            // Nacks and admissions by Welcome are not on the wire yet: SPEC.md §17.
-            Control::Nack(_) | Control::Welcome(_) => {}
+            Control::Nack(nack) => self.take_nack(&nack, ctx),
+            // Welcomes go to whom they are for: SPEC.md §17.
+            Control::Welcome(_) => {}
         }
     }
 
@@ -344,6 +352,10 @@ impl<M: Mls> Group<M> {
             for signature in self.dag.retry_signatures(&self.id) {
                 self.signature_counts(&signature, ctx);
             }
+            for nack in self.dag.retry_nacks(&self.id) {
+                self.nack_counts(&nack, ctx);
+            }
+            self.nack_if_due(ctx);
             self.reselect(ctx);
             if self.inbox.is_waiting() && self.held_at != self.dag.came().0 {
                 self.held_at = self.dag.came().0;

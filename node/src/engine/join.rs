@@ -341,6 +341,9 @@ pub(crate) fn begin_at<M: Mls>(
     for signature in &body.signatures {
         dag.offer_signature(group, signature);
     }
+    for nack in &body.nacks {
+        dag.offer_nack(group, nack);
+    }
     let node = node(mls)?;
     let entry = dag.nodes.get_mut(&body.node)?;
     if node.facts() != &entry.facts || body.keys.network != entry.network {

@@ -608,6 +608,7 @@ fn door_case(i: In<'_>) -> Option<Value> {
             context: i.bytes("context")?,
             signatures: vec![LinkSignature { persona: PersonaId(i.array("persona")?), sig: i.array("op_sig")? }],
         }],
+        nacks: vec![],
     }))
 }
 

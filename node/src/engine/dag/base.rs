@@ -53,6 +53,8 @@ pub(crate) struct Left {
     pub(crate) nodes: Vec<NodeId>,
     /// Signatures.
     pub(crate) signatures: Vec<(NodeId, PersonaId)>,
+    /// Nacks.
+    pub(crate) nacks: Vec<(FrameId, PersonaId)>,
 }
 
 impl<N: MlsNode> Dag<N> {
@@ -139,6 +141,9 @@ impl<N: MlsNode> Dag<N> {
             }
             stays
         });
+        left.nacks = self.nacks.known.keys().filter(|(frame, _)| !self.frames.contains_key(frame)).copied().collect();
+        self.nacks.known.retain(|(frame, _), _| self.frames.contains_key(frame));
+        self.nacks.unopened.retain(|frame| self.frames.contains_key(frame));
         (self.base, self.origin, self.tried) = (to, origin, (0, 0));
         left
     }
@@ -149,6 +154,7 @@ impl<N: MlsNode> Dag<N> {
             frames: self.nodes.values().filter_map(|e| Some((e.depth, e.made.as_ref()?.frame))).collect(),
             nodes: self.nodes.keys().copied().collect(),
             signatures: self.signatures.known.keys().copied().collect(),
+            nacks: self.nacks.known.keys().copied().collect(),
         }
     }
 
@@ -179,4 +185,4 @@ impl<N: MlsNode> Dag<N> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

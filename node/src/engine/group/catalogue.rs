@@ -20,6 +20,8 @@ pub(super) enum Item {
     Frame(FrameId),
     /// Of a node, by this persona.
     Signature(NodeId, PersonaId),
+    /// Of a frame, by this persona.
+    Nack(FrameId, PersonaId),
 }
 
 /// See the module's page.
@@ -37,6 +39,7 @@ impl<M: Mls> Group<M> {
         let mut items: Vec<_> = self.log.ops_in_order().map(|(id, _)| Item::Op(id)).collect();
         items.extend(self.dag.frames_in_order().into_iter().map(|(id, _)| Item::Frame(id)));
         items.extend(self.dag.signatures().map(|s| Item::Signature(s.node, s.persona)));
+        items.extend(self.dag.nacks().map(|n| Item::Nack(n.frame, n.persona)));
         if self.catalogue.covers != came {
             let mut known = std::mem::take(&mut self.catalogue.names);
             let name = |item: &Item| known.remove(item).or_else(|| self.control_item(item).map(|c| c.hash()));
@@ -56,7 +59,7 @@ impl<M: Mls> Group<M> {
     pub(super) fn is_before(&self, item: &Item, epoch: u64) -> bool {
         let node = match item {
             Item::Op(_) => return false,
-            Item::Frame(id) => self.dag.node_of(id),
+            Item::Frame(id) | Item::Nack(id, _) => self.dag.node_of(id),
             Item::Signature(node, _) => Some(*node),
         };
         node.and_then(|n| self.dag.entry(&n)).is_some_and(|e| e.depth <= epoch)
@@ -85,6 +88,7 @@ impl<M: Mls> Group<M> {
             Item::Op(id) => self.log.get(id).cloned().map(Control::Op),
             Item::Frame(id) => self.dag.frame(id).cloned().map(Control::Commit),
             Item::Signature(node, persona) => self.dag.signature(node, persona).map(Control::Signature),
+            Item::Nack(frame, persona) => self.dag.nack(frame, persona).map(Control::Nack),
         }
     }
 }

@@ -260,8 +260,9 @@ impl<M: Mls> Group<M> {
             elders: origin.told_elders(),
             chain: origin.chain,
             base_info: if base == node { Vec::new() } else { origin.info },
-            frames,
             ops: self.log.ops_in_order().map(|(_, op)| op.clone()).collect(),
+            nacks: self.dag.nacks().filter(|n| frames.iter().any(|f| f.id() == n.frame)).collect(),
+            frames,
             signatures,
             keys,
         })

@@ -112,7 +112,7 @@ impl<M: Mls> Group<M> {
         let present = tip.facts.leaves.iter().any(|l| l.device == device);
         let secrets = tip.state.as_ref().is_some_and(MlsNode::has_secrets);
         if present && secrets {
-            self.stranded = false;
+            (self.stranded, self.stranded_since) = (false, None);
             return;
         }
         let me = self.me();
@@ -126,7 +126,10 @@ impl<M: Mls> Group<M> {
                 ctx.notice(Notice::GroupRemoved { group: self.id, state: self.standing });
             }
             Some(_) => {}
-            None => self.stranded = true,
+            None => {
+                self.stranded = true;
+                self.stranded_since.get_or_insert(ctx.now);
+            }
         }
     }
 

@@ -89,6 +89,7 @@ impl<M: Mls> Group<M> {
         };
         self.dag.waiting().for_each(|(id, frame)| note(id.0, &|| Control::Commit(frame.clone())));
         self.dag.early_signatures().for_each(|(id, signature)| note(*id, &|| Control::Signature(signature.clone())));
+        self.dag.early_nacks().for_each(|(id, nack)| note(*id, &|| Control::Nack(nack.clone())));
         self.log.waiting().for_each(|(id, op)| note(id.0, &|| Control::Op(op.clone())));
         fresh.iter().for_each(|(key, packet)| self.save_pending(key, Some(packet), ctx));
         before.values().for_each(|key| self.save_pending(key, None, ctx));

@@ -27,6 +27,8 @@ use crate::engine::{
     lane::RelayFailure,
 };
 
+/// Who has a leaf at the tip that it cannot open waits this long: if others cannot open it either, their Nacks undo it.
+const PATIENCE_MS: u64 = 120_000;
 /// A stranded member looks for the door this often.
 const LOOK_MS: u64 = 10_000;
 
@@ -83,6 +85,9 @@ impl<M: Mls> Group<M> {
         for signature in &body.signatures {
             self.take_signature(signature, ctx);
         }
+        for nack in &body.nacks {
+            self.take_nack(nack, ctx);
+        }
         self.dag.reselect(&self.log);
         let Some(op) = Some(()).filter(|()| self.dag.tip == body.node).and_then(|()| self.way_back(ctx)) else {
             return;
@@ -104,7 +109,10 @@ impl<M: Mls> Group<M> {
     /// wish to have one.
     fn way_back(&mut self, ctx: &mut Ctx<'_, M>) -> Option<SignedOp> {
         let tip = self.dag.tip_entry()?;
-        if tip.facts.leaves.iter().any(|leaf| leaf.device == self.keys.device()) {
+        let has_leaf = tip.facts.leaves.iter().any(|leaf| leaf.device == self.keys.device());
+        let waited = self.stranded_since.map_or(0, |since| ctx.now.since(since));
+        if has_leaf && waited < PATIENCE_MS {
+            ctx.wake_at(ctx.now.plus_ms(PATIENCE_MS - waited));
             return None;
         }
         let heads = tip.heads.clone();
@@ -112,6 +120,7 @@ impl<M: Mls> Group<M> {
         let is_member = self.dag.policy(&self.log, &self.dag.tip).role_of(&self.me()).is_some();
         match self.own_join.clone() {
             Some(join) if !is_member => self.seat_again(join, ctx),
+            // The old leaf, if there is one, goes in the same commit.
             _ if is_member => {
                 let (key_package, _) = ctx.mls.key_package(&self.keys, suite).ok()?;
                 let at = At { heads: &heads, node: self.dag.tip };

@@ -94,6 +94,7 @@ const CARD: u8 = b'k';
 const CARD_SEQ: u8 = b's';
 const SIGNATURE: u8 = b'g';
 const KNOCK: u8 = b'n';
+const NACK: u8 = b'x';
 
 /// Frames are read back parents first.
 fn frame_key(depth: u64, frame: &FrameId) -> Vec<u8> {
@@ -118,6 +119,10 @@ pub(crate) fn card_key(device: &DeviceId) -> Vec<u8> {
 
 pub(crate) fn signature_key(node: &NodeId, persona: &PersonaId) -> Vec<u8> {
     [&[SIGNATURE], node.0.as_slice(), &persona.0].concat()
+}
+
+pub(crate) fn nack_key(frame: &FrameId, persona: &PersonaId) -> Vec<u8> {
+    [&[NACK], frame.0.as_slice(), &persona.0].concat()
 }
 
 pub(crate) fn knock_key(persona: &PersonaId) -> Vec<u8> {
@@ -191,6 +196,9 @@ impl<M: Mls> Group<M> {
         for signature in self.dag.signatures() {
             ctx.write(group, Table::State, &signature_key(&signature.node, &signature.persona), None);
         }
+        for nack in self.dag.nacks() {
+            ctx.write(group, Table::State, &nack_key(&nack.frame, &nack.persona), None);
+        }
         for persona in self.knocks.keys() {
             ctx.write(group, Table::State, &knock_key(persona), None);
         }
@@ -242,6 +250,9 @@ impl<M: Mls> Group<M> {
         }
         for (node, persona) in left.signatures {
             ctx.write(self.id, Table::State, &signature_key(&node, &persona), None);
+        }
+        for (frame, persona) in left.nacks {
+            ctx.write(self.id, Table::State, &nack_key(&frame, &persona), None);
         }
     }
 
@@ -334,6 +345,11 @@ impl<M: Mls> Group<M> {
                 let (node, persona) = key.split_first_chunk::<32>()?;
                 let (node, persona) = (NodeId(*node), PersonaId(persona.try_into().ok()?));
                 self.dag.restore_signature(node, persona, value.try_into().ok()?);
+            }
+            NACK => {
+                let (frame, persona) = key.split_first_chunk::<32>()?;
+                let (frame, persona) = (FrameId(*frame), PersonaId(persona.try_into().ok()?));
+                self.dag.restore_nack(frame, persona, value.try_into().ok()?);
             }
             KNOCK => self.knocks.restore(&self.id, minicbor::decode(value).ok()?),
             CARD => self.restore_card(cbor::read(value).ok()?),

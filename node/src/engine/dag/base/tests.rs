@@ -15,12 +15,12 @@ use super::*;
 use crate::engine::dag::Offered;
 
 /// A founder's DAG, and the log that it realises.
-struct Alone {
-    mls: ModelMls,
-    keys: DeviceKeys,
-    group: GroupId,
-    log: PolicyLog,
-    dag: Dag<ModelNode>,
+pub(in crate::engine::dag) struct Alone {
+    pub(in crate::engine::dag) mls: ModelMls,
+    pub(in crate::engine::dag) keys: DeviceKeys,
+    pub(in crate::engine::dag) group: GroupId,
+    pub(in crate::engine::dag) log: PolicyLog,
+    pub(in crate::engine::dag) dag: Dag<ModelNode>,
 }
 
 fn charter(n: usize) -> OpBody {
@@ -29,7 +29,7 @@ fn charter(n: usize) -> OpBody {
 }
 
 impl Alone {
-    fn new() -> Self {
+    pub(in crate::engine::dag) fn new() -> Self {
         let (mls, keys) = (ModelMls::new([1; 32]), DeviceKeys::from_seed(&[7; 64]));
         let body = OpBody::Genesis {
             name: "Tuesday".into(),
@@ -55,7 +55,7 @@ impl Alone {
     }
 
     /// A commit that writes a new charter in. Returns its frame.
-    fn commit(&mut self, n: usize) -> CommitFrame {
+    pub(in crate::engine::dag) fn commit(&mut self, n: usize) -> CommitFrame {
         let at = self.dag.tip;
         let op = self.log.make(&self.keys, At { heads: &self.log.heads(), node: at }, charter(n)).unwrap();
         self.log.insert(op).unwrap();
