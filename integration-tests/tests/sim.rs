@@ -415,6 +415,34 @@ fn rival_removals_heal() {
     }
 }
 
+/// Two come in on either side of a cut, and all are in when it heals. By a link with two uses left ([R-42]) they take the
+/// same seat in every second world; let in by hand, one of them has used up a KeyPackage on the side that loses.
+#[test]
+fn who_came_in_on_the_side_that_lost_comes_back() {
+    for (seed, knock) in (0..20).flat_map(|seed| [(seed, false), (seed, true)]) {
+        // The founder, node 4 and the first relay on one side.
+        let side = 1 | 1 << 4 | 1 << 6;
+        let acts = vec![
+            (200, Act::Promote(1, true)),
+            (60_000, Act::Partition { side, one_way: false }),
+            (20_000, Act::Join(4)),
+            (200, Act::Join(5)),
+            (3_000, Act::Say(4)),
+            (200, Act::Say(5)),
+            (20_000, Act::Mend),
+            (60_000, Act::Say(0)),
+            (300_000, Act::Agree),
+        ];
+        let plan = Plan { seed, knock, relays: 2, late: 2, uses: Some(5), ..calm(6, acts) };
+        if seed < 4 {
+            with_openmls(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+        }
+        let report = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+        assert_eq!(report.members, 6, "{plan}");
+        assert!(report.forks > 0, "{plan}");
+    }
+}
+
 /// The network of everybody who came back, which must be one.
 fn network(plan: &Plan) -> String {
     let report = with_model(plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));

@@ -110,6 +110,8 @@ pub struct Plan {
     pub late: usize,
     /// Whether the group admits by hand.
     pub knock: bool,
+    /// Uses of the link that all come in by; `None` is more than enough.
+    pub uses: Option<u32>,
     /// From which weight a DAG's base moves; `None` is the engine's own measure, which short lives never reach.
     pub dag_bytes: Option<usize>,
     /// What is done, each after a pause in milliseconds.
@@ -192,7 +194,20 @@ impl Plan {
         let acts = acts.into_iter().map(|act| (pause(), act)).collect();
         let (hour_ms, alone) = (dice.below(24) * HOUR, dice.below(2) == 0);
         let gone = (nodes > 3 && dice.below(5) == 0).then(|| 1 + dice.index(nodes - 1));
-        Self { seed, nodes, relays, faults, hour_ms, alone, gone, late: 0, knock: false, dag_bytes: None, acts }
+        Self {
+            seed,
+            nodes,
+            relays,
+            faults,
+            hour_ms,
+            alone,
+            gone,
+            late: 0,
+            knock: false,
+            uses: None,
+            dag_bytes: None,
+            acts,
+        }
     }
 
     fn act(nodes: usize, dice: &mut Dice) -> Act {
@@ -246,11 +261,11 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, nodes, relays, faults, hour_ms, alone, gone, late, knock, dag_bytes, acts } = self;
+        let Self { seed, nodes, relays, faults, hour_ms, alone, gone, late, knock, uses, dag_bytes, acts } = self;
         writeln!(f, "seed {seed}: {nodes} members, {relays} relays, begins at {} h, {faults:?}", hour_ms / HOUR)?;
         writeln!(
             f,
-            "founder sleeps at first: {alone}; gone for good: {gone:?}; late: {late}; by hand: {knock}; {dag_bytes:?} bytes of DAG"
+            "founder sleeps at first: {alone}; gone for good: {gone:?}; late: {late}; by hand: {knock}; uses: {uses:?}; {dag_bytes:?} bytes of DAG"
         )?;
         for (pause, act) in acts {
             writeln!(f, "{pause:>8} ms, then {act:?}")?;

@@ -66,7 +66,7 @@ pub fn run<M: Mls + 'static>(plan: &Plan, suite: Suite, make: impl Fn(u64) -> M 
 impl<M: Mls> World<M> {
     /// A whole life, and how many batches had been written when its acts began.
     pub(super) fn live(&mut self, plan: &Plan) -> Result<(Report, usize), Failure> {
-        let mut story = self.found()?;
+        let mut story = self.found(plan)?;
         story.gone = plan.gone;
         self.come_in(&mut story, plan);
         let founded = self.batches;
@@ -99,14 +99,14 @@ impl<M: Mls> World<M> {
     }
 
     /// The first node makes the group and a link for all others.
-    fn found(&mut self) -> Result<Story, Failure> {
+    fn found(&mut self, plan: &Plan) -> Result<Story, Failure> {
         for node in 0..self.nodes.len() {
             self.start(node);
         }
         let fail = |what: &str| Failure::new(0, what);
         let (group, persona) = self.make_group().ok_or_else(|| fail("no group was made"))?;
         self.wait(2_000);
-        let uses = Some(u32::try_from(self.nodes.len()).unwrap_or(8) + 4);
+        let uses = plan.uses.or_else(|| u32::try_from(self.nodes.len() + 4).ok());
         let ask = Command::InviteCreate { group, uses, expires_in_s: Some(30 * 86_400), role: None };
         let mut reply = None;
         for _ in 0..TRIES {

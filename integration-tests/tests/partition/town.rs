@@ -32,8 +32,13 @@ pub(crate) struct Town {
 }
 
 impl Town {
-    /// The first facilitator founds the group; the others join by link.
+    /// The first facilitator founds an open group; the others join by link.
     pub(crate) fn found(facilitators: &[&str], members: &[&str], relays: &[&str]) -> Result<Self> {
+        Self::found_as("open", facilitators, members, relays)
+    }
+
+    /// The same, `open` or by `knock`: then the founder lets everybody in.
+    pub(crate) fn found_as(join: &str, facilitators: &[&str], members: &[&str], relays: &[&str]) -> Result<Self> {
         let mut town = Self {
             members: BTreeMap::new(),
             relays: BTreeMap::new(),
@@ -53,10 +58,14 @@ impl Town {
             town.newcomer(name)?;
         }
         let founder = *facilitators.first().context("somebody founds")?;
-        town.group = town.member(founder).found("Two banks", founder)?;
+        let made = json!({"name": "Two banks", "join": join, "persona": {"name": founder}});
+        let made = town.member(founder).call("group.create", made)?;
+        town.group = made["group"].as_str().context("a group")?.to_owned();
         let link = town.link(founder, 50)?;
         for name in facilitators.iter().skip(1).chain(members) {
-            town.join(name, &link)?;
+            if town.join(name, &link)? == "waiting" {
+                town.admit(founder, name)?;
+            }
         }
         let names: Vec<String> = facilitators.iter().chain(members).map(|n| (*n).to_owned()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -126,17 +135,35 @@ impl Town {
     }
 
     /// As [`Town::join`], by somebody who reads nothing from before.
-    pub(crate) fn join_late(&mut self, name: &str, link: &str) -> Result<()> {
+    pub(crate) fn join_late(&mut self, name: &str, link: &str) -> Result<String> {
         self.late.insert(name.to_owned());
         self.join(name, link)
     }
 
-    pub(crate) fn join(&mut self, name: &str, link: &str) -> Result<()> {
-        let params = json!({"link": link, "persona": {"name": name}, "accept_charter": true});
+    /// Joins or knocks; gives the state.
+    pub(crate) fn join(&mut self, name: &str, link: &str) -> Result<String> {
+        let mut params = json!({"link": link, "persona": {"name": name}, "accept_charter": true});
+        params["introduction"] = json!(format!("{name} would like to come in"));
         let joined = self.member(name).call("group.join", params)?;
-        ensure!(joined["state"] == "joined", "{name}: joining gave {}", joined["state"]);
         self.personas.insert(name.to_owned(), joined["persona"].as_str().context("a persona")?.to_owned());
-        Ok(())
+        joined["state"].as_str().map(str::to_owned).context("a state")
+    }
+
+    /// Waits until this facilitator has heard these knock.
+    pub(crate) fn hears(&mut self, by: &str, names: &[&str]) -> Result<()> {
+        let group = self.group.clone();
+        self.until(by, "knocks", |town| {
+            let list = town.member(by).call("knock.list", json!({"group": group}))?;
+            let knocks = list["knocks"].as_array().context("knocks")?;
+            Ok(names.iter().all(|name| knocks.iter().any(|knock| knock["persona"] == town.personas[*name].as_str())))
+        })
+    }
+
+    /// Lets somebody in who knocked.
+    pub(crate) fn admit(&mut self, by: &str, whom: &str) -> Result<()> {
+        self.hears(by, &[whom])?;
+        let (group, persona) = (self.group.clone(), self.personas[whom].clone());
+        self.member(by).call("knock.admit", json!({"group": group, "persona": persona})).map(drop)
     }
 
     pub(crate) fn say(&mut self, by: &str, words: &str) -> Result<()> {
@@ -224,8 +251,9 @@ impl Town {
         Ok(())
     }
 
-    pub(crate) fn is_removed(&mut self, name: &str) -> Result<()> {
-        self.until(name, "to be told of the removal", |town| Ok(town.state(name)? == "removed"))
+    /// Waits until the group is in this state at this member.
+    pub(crate) fn is(&mut self, name: &str, state: &str) -> Result<()> {
+        self.until(name, state, |town| Ok(town.state(name)? == state))
     }
 
     fn state(&mut self, name: &str) -> Result<String> {

@@ -150,7 +150,8 @@ impl<M: Mls> Group<M> {
         true
     }
 
-    /// KeyPackages of members without a leaf, one each. What does not check, or is of a device that was taken out, is
+    /// KeyPackages of members without a leaf on any branch, one each: who has one on another branch came in with it, cannot
+    /// use it twice, and comes back from outside. What does not check, or is of a device that was taken out, is
     /// skipped, so that one bad op blocks nothing.
     fn new_members(&self, demand: &Demand, target: &PolicyState, ctx: &Ctx<'_, M>) -> Vec<Vec<u8>> {
         let (mut taken, mut found) = (BTreeSet::new(), Vec::new());
@@ -158,7 +159,7 @@ impl<M: Mls> Group<M> {
             let Some(OpBody::Add { key_package, .. }) = self.log.content(&asked.op).map(|c| &c.body) else { continue };
             let Ok(leaf) = ctx.mls.inspect_key_package(key_package) else { continue };
             let fits = leaf.persona == asked.persona && !target.gone.contains(&(leaf.persona, leaf.device));
-            let fresh = self.dag.tip_entry().is_some_and(|t| t.facts.leaves.iter().all(|l| l.device != leaf.device));
+            let fresh = self.dag.nodes.values().all(|e| e.facts.leaves.iter().all(|l| l.device != leaf.device));
             if fits && fresh && taken.insert(asked.persona) {
                 found.push(key_package.clone());
             }
