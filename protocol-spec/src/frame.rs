@@ -85,6 +85,9 @@ pub struct WelcomeFrame {
     /// MLSMessage of a Welcome, its ratchet tree inside.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub welcome: Vec<u8>,
+    /// A DoorBody of the node without its GroupInfo, sealed as behind its door: who opens the Welcome can open this.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub door: Vec<u8>,
 }
 
 /// Everything that decides the roster. Never dropped, never expired before 120 days.

@@ -325,7 +325,8 @@ fn control() -> impl Strategy<Value = Control> {
         (node(), device(), few_bytes()).prop_map(|(node, device, welcome)| Control::Welcome(WelcomeFrame {
             node,
             device,
-            welcome
+            door: welcome.clone(),
+            welcome,
         })),
     ]
 }

@@ -32,6 +32,7 @@ macro_rules! run_suite {
             a_welcome_opens_for_its_key_package_only,
             a_door_opens_without_secrets,
             a_device_comes_back_in_its_own_place,
+            a_fresh_leaf_takes_the_place_of_an_old_one_under_its_key,
             the_ratchet_jumps_only_so_far,
             an_update_may_change_the_binding,
             secrets_are_the_members_own,
@@ -406,6 +407,21 @@ pub(crate) fn a_device_comes_back_in_its_own_place<M: Mls>(mls: &M, suite: Suite
     same(&at_a, &back);
     say(&mut back, &b, &mut at_a, b"back");
     assert_eq!(at_b.apply(&rejoin).err(), Some(MlsError::NoSecrets));
+}
+
+pub(crate) fn a_fresh_leaf_takes_the_place_of_an_old_one_under_its_key<M: Mls>(mls: &M, suite: Suite) {
+    let [(a, at_a), (_, at_b), (c, old)] = three(mls, suite);
+    let index = old.facts().leaves.iter().find(|l| l.device == c.device()).unwrap().index;
+    drop(old);
+    let (package, private) = mls.key_package(&c, suite).unwrap();
+    let plan = CommitPlan { adds: vec![package], removes: vec![index], binding: Some(binding(2)) };
+    let own = commit(&at_a, &a, &plan);
+    let (facts, at_b) = at_b.apply(&own.commit).unwrap();
+    assert_eq!((facts.adds.len(), facts.removes.len()), (1, 1));
+    let at_c = mls.join_welcome(&c, &private, own.welcome.as_deref().unwrap()).unwrap();
+    assert_eq!(at_c.facts().leaves.iter().filter(|l| l.device == c.device()).count(), 1);
+    same(&own.child, &at_c);
+    same(&at_b, &at_c);
 }
 
 pub(crate) fn the_ratchet_jumps_only_so_far<M: Mls>(mls: &M, suite: Suite) {

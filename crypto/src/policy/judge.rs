@@ -362,7 +362,10 @@ impl Case<'_> {
     fn check_adds(&self, state: &PolicyState, demand: &Demand) -> Result<BTreeSet<Leaf>, PolicyViolation> {
         let (mut devices, mut taken, mut swapped) = (BTreeSet::<DeviceId>::new(), BTreeSet::new(), BTreeSet::new());
         for add in &self.facts.adds {
-            if self.parent.leaves.iter().any(|leaf| leaf.device == add.device) || !devices.insert(add.device) {
+            // A swap may keep the key: the leaf that has it goes in the same commit.
+            let stays = |leaf: &&Leaf| !self.facts.removes.contains(leaf);
+            let held = self.parent.leaves.iter().filter(stays).any(|leaf| leaf.device == add.device);
+            if held || !devices.insert(add.device) {
                 return Err(PolicyViolation::DuplicateKey);
             }
             if state.gone.contains(&(add.persona, add.device)) {

@@ -16,6 +16,7 @@ mod post;
 mod rejoin;
 pub(crate) mod rows;
 mod sign;
+mod swap;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -86,7 +87,9 @@ pub(crate) struct Group<M: Mls> {
     pub(crate) heard: BTreeSet<PersonaId>,
     /// The tip does not have this member, and no removal says why: it must come in again.
     pub(crate) stranded: bool,
-    /// Since when it is.
+    /// Its wish for a fresh leaf.
+    request: Option<swap::Request>,
+    /// Since when it is stranded.
     stranded_since: Option<Timestamp>,
     /// The op of the own Join, offered again when its commit lost.
     pub(crate) own_join: Option<hearth_protocol::op::SignedOp>,
@@ -149,6 +152,7 @@ impl<M: Mls> Group<M> {
             op_since: BTreeMap::new(),
             heard: BTreeSet::new(),
             stranded: false,
+            request: None,
             stranded_since: None,
             own_join: None,
             link_secret: None,
@@ -311,8 +315,7 @@ impl<M: Mls> Group<M> {
             }
             Control::Signature(signature) => self.take_signature(&signature, ctx),
             Control::Nack(nack) => self.take_nack(&nack, ctx),
-            // Welcomes go to whom they are for: SPEC.md §17.
-            Control::Welcome(_) => {}
+            Control::Welcome(frame) => self.take_welcome(&frame, ctx),
         }
     }
 

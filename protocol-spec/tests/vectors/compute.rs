@@ -52,7 +52,12 @@ pub(crate) fn compute(kind: &str, input: &Value) -> Option<Value> {
         }
         "welcome" => {
             let (node, device) = (NodeId(i.array("node")?), DeviceId(i.array("device")?));
-            Some(bytes(&Control::Welcome(WelcomeFrame { node, device, welcome: i.bytes("welcome")? })))
+            Some(bytes(&Control::Welcome(WelcomeFrame {
+                node,
+                device,
+                welcome: i.bytes("welcome")?,
+                door: i.bytes("door")?,
+            })))
         }
         "node" => node_case(i),
         "link" => link_case(i),

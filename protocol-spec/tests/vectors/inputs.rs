@@ -186,7 +186,11 @@ fn frames() -> File {
                 json!({ "group": b32(0xaa), "node": b32(0x0f), "persona_seed": b32(0x11) }),
             ),
             ("nack", "nack", json!({ "group": b32(0xaa), "frame": b32(0xf1), "persona_seed": b32(0x11) })),
-            ("welcome", "welcome", json!({ "node": b32(0x0f), "device": b32(0xd2), "welcome": "00010003c0ffee" })),
+            (
+                "welcome",
+                "welcome",
+                json!({ "node": b32(0x0f), "device": b32(0xd2), "welcome": "00010003c0ffee", "door": "d0" }),
+            ),
         ],
     }
 }

@@ -119,7 +119,9 @@ impl<M: Mls> Group<M> {
             // Nobody commits their own removal: another member does.
             return false;
         }
-        let adds = self.new_members(&demand, &target, ctx);
+        let found = self.new_leaves(&demand, &target, ctx);
+        let adds: Vec<_> = found.iter().map(|(_, key_package, _)| key_package.clone()).collect();
+        let swapped: Vec<_> = found.iter().filter_map(|(op, _, old)| Some((*op, (*old)?))).collect();
         let first_day = tip.facts.binding.first_day;
         let spent = || is_spent(first_day, (&self.dag.policy(&self.log, &tip_id), &target), ctx.today());
         let (network, first_day) = match !removes.is_empty() || spent() {
@@ -136,6 +138,8 @@ impl<M: Mls> Group<M> {
         };
         let network = tip.network;
         let added = adds.clone();
+        // A swap begins no network: it takes nobody out.
+        let removes = removes.into_iter().chain(swapped.iter().map(|(_, old)| old.index)).collect();
         let plan = CommitPlan { adds, removes, binding: Some(binding) };
         let Ok(own) = state.commit(&self.keys, &plan, ctx.rng) else { return false };
         let Some(commit) = own_facts(tip.facts.leaves.iter().copied(), &plan, me, ctx) else { return false };
@@ -146,22 +150,40 @@ impl<M: Mls> Group<M> {
         self.publish_control(Control::Commit(frame), network, ctx);
         if let Some(welcome) = own.welcome {
             self.welcome_in(node, &welcome, &added, ctx);
+            if !swapped.is_empty() {
+                self.welcome_back(node, &welcome, &swapped, ctx);
+            }
         }
         true
     }
 
-    /// KeyPackages of members without a leaf on any branch, one each: who has one on another branch came in with it, cannot
-    /// use it twice, and comes back from outside. What does not check, or is of a device that was taken out, is
-    /// skipped, so that one bad op blocks nothing.
-    fn new_members(&self, demand: &Demand, target: &PolicyState, ctx: &Ctx<'_, M>) -> Vec<Vec<u8>> {
+    /// KeyPackages of members without a leaf on any branch, and of those who asked for a fresh one with the leaf that goes; one
+    /// each. Who was added on another branch came in with that KeyPackage, cannot use it twice, and asks or comes back from
+    /// outside. What does not check, or is of a device that was taken out, is skipped, so that one bad op blocks nothing.
+    fn new_leaves(
+        &self,
+        demand: &Demand,
+        target: &PolicyState,
+        ctx: &Ctx<'_, M>,
+    ) -> Vec<(OpId, Vec<u8>, Option<Leaf>)> {
+        let Some(tip) = self.dag.tip_entry() else { return Vec::new() };
         let (mut taken, mut found) = (BTreeSet::new(), Vec::new());
-        for asked in demand.adds.iter().filter(|asked| asked.device.is_none() && asked.replaces.is_none()) {
-            let Some(OpBody::Add { key_package, .. }) = self.log.content(&asked.op).map(|c| &c.body) else { continue };
+        for asked in demand.adds.iter().filter(|asked| asked.device.is_none()) {
+            let Some(body) = self.log.content(&asked.op).map(|c| &c.body) else { continue };
+            let (OpBody::Add { key_package, .. } | OpBody::RejoinRequest { key_package }) = body else { continue };
             let Ok(leaf) = ctx.mls.inspect_key_package(key_package) else { continue };
             let fits = leaf.persona == asked.persona && !target.gone.contains(&(leaf.persona, leaf.device));
-            let fresh = self.dag.nodes.values().all(|e| e.facts.leaves.iter().all(|l| l.device != leaf.device));
-            if fits && fresh && taken.insert(asked.persona) {
-                found.push(key_package.clone());
+            let stays = |old: &&Leaf| Some(**old) != asked.replaces && !demand.removes.contains(old);
+            let fresh = match body {
+                OpBody::Add { .. } => {
+                    self.dag.nodes.values().all(|e| e.facts.leaves.iter().all(|l| l.device != leaf.device))
+                }
+                _ => tip.facts.leaves.iter().filter(stays).all(|old| old.device != leaf.device),
+            };
+            // Nobody commits their own leaf away.
+            let own = asked.replaces.is_some_and(|old| old.device == self.keys.device());
+            if fits && fresh && !own && taken.insert(asked.persona) {
+                found.push((asked.op, key_package.clone(), asked.replaces));
             }
         }
         found

@@ -80,7 +80,7 @@ impl<M: Mls> Group<M> {
 
     /// The node to send at: the tip, if its secrets are held; else the last on the way to it; else, for a member whose
     /// join lost a fork, its own node, which the others can read as well.
-    fn sending_node(&self) -> Option<NodeId> {
+    pub(super) fn sending_node(&self) -> Option<NodeId> {
         let mut at = Some(self.dag.tip);
         while let Some(entry) = at.and_then(|node| self.dag.entry(&node)) {
             if entry.state.as_ref().is_some_and(MlsNode::has_secrets) {

@@ -9,7 +9,7 @@ use hearth_crypto::{
 };
 use hearth_protocol::{
     cbor,
-    door::{DoorBody, DoorWrapper},
+    door::{DoorBody, DoorWrapper, NetworkKeys},
     frame::{CommitFrame, Control},
     mailbox::{Action, Answer},
     op::{OpBody, SignedOp},
@@ -27,8 +27,11 @@ use crate::engine::{
     lane::RelayFailure,
 };
 
-/// Who has a leaf at the tip that it cannot open waits this long: if others cannot open it either, their Nacks undo it.
+/// Who has a leaf at the tip that it cannot open waits this long before it asks for another: if others cannot open it
+/// either, their Nacks undo it.
 const PATIENCE_MS: u64 = 120_000;
+/// And this long before it comes in from outside: committers may be asleep.
+const OUTSIDE_MS: u64 = 360_000;
 /// A stranded member looks for the door this often.
 const LOOK_MS: u64 = 10_000;
 
@@ -43,6 +46,12 @@ impl<M: Mls> Group<M> {
         }
         self.rejoin_at = ctx.now.plus_ms(LOOK_MS);
         ctx.wake_at(self.rejoin_at);
+        let waited = self.stranded_since.map_or(0, |since| ctx.now.since(since));
+        let me = self.keys.device();
+        let has_leaf = self.dag.tip_entry().is_some_and(|t| t.facts.leaves.iter().any(|l| l.device == me));
+        if has_leaf && waited >= PATIENCE_MS {
+            self.ask_for_a_leaf(ctx);
+        }
         let Some(network) = self.networks.last().cloned() else { return };
         for (address, key) in self.mailbox_keys() {
             let slot = network.rejoin_slot(&key).id;
@@ -70,23 +79,8 @@ impl<M: Mls> Group<M> {
 
     /// Takes in what the door tells, and makes an external commit on its node if that is the tip.
     fn offer_join_again(&mut self, body: DoorBody, ctx: &mut Ctx<'_, M>) {
-        for op in &body.ops {
-            let _ = self.log.insert(op.clone());
-        }
-        self.save_ops(ctx);
-        if self.dag.entry(&body.base).is_none() && !self.begin_anew(&body, ctx) {
+        if !self.take_body(&body, ctx) {
             return;
-        }
-        for frame in body.frames {
-            if let Offered::Accepted(node) = self.dag.offer(ctx.mls, &mut self.log, frame) {
-                self.save_node(&node, ctx);
-            }
-        }
-        for signature in &body.signatures {
-            self.take_signature(signature, ctx);
-        }
-        for nack in &body.nacks {
-            self.take_nack(nack, ctx);
         }
         self.dag.reselect(&self.log);
         let Some(op) = Some(()).filter(|()| self.dag.tip == body.node).and_then(|()| self.way_back(ctx)) else {
@@ -111,8 +105,7 @@ impl<M: Mls> Group<M> {
         let tip = self.dag.tip_entry()?;
         let has_leaf = tip.facts.leaves.iter().any(|leaf| leaf.device == self.keys.device());
         let waited = self.stranded_since.map_or(0, |since| ctx.now.since(since));
-        if has_leaf && waited < PATIENCE_MS {
-            ctx.wake_at(ctx.now.plus_ms(PATIENCE_MS - waited));
+        if has_leaf && waited < OUTSIDE_MS {
             return None;
         }
         let heads = tip.heads.clone();
@@ -151,17 +144,22 @@ impl<M: Mls> Group<M> {
 
     /// The others' DAG begins where this member never was: it begins there too. What its own nodes could open stays in
     /// the timeline; they have nothing more to give.
-    fn begin_anew(&mut self, body: &DoorBody, ctx: &mut Ctx<'_, M>) -> bool {
+    pub(super) fn begin_anew(&mut self, body: &DoorBody, ctx: &mut Ctx<'_, M>) -> bool {
         let Some(dag) = begin_dag(ctx.mls, &self.id, &self.log, body) else { return false };
         let left = self.dag.leave_all();
         self.drop_rows(left, ctx);
         self.dag.succeed(dag);
-        let network = Network::from_keys(body.keys.clone());
+        self.know_network(body.keys.clone(), ctx);
+        true
+    }
+
+    /// A door told the keys of a network.
+    pub(super) fn know_network(&mut self, keys: NetworkKeys, ctx: &mut Ctx<'_, M>) {
+        let network = Network::from_keys(keys);
         if self.network_of(&network.id()).is_none() {
             self.networks.push(network);
         }
         self.save_group(ctx);
-        true
     }
 
     fn mailbox_keys(&self) -> Vec<(String, [u8; 32])> {

@@ -95,6 +95,7 @@ const CARD_SEQ: u8 = b's';
 const SIGNATURE: u8 = b'g';
 const KNOCK: u8 = b'n';
 const NACK: u8 = b'x';
+const REQUEST: u8 = b'r';
 
 /// Frames are read back parents first.
 fn frame_key(depth: u64, frame: &FrameId) -> Vec<u8> {
@@ -123,6 +124,10 @@ pub(crate) fn signature_key(node: &NodeId, persona: &PersonaId) -> Vec<u8> {
 
 pub(crate) fn nack_key(frame: &FrameId, persona: &PersonaId) -> Vec<u8> {
     [&[NACK], frame.0.as_slice(), &persona.0].concat()
+}
+
+pub(crate) fn request_key() -> [u8; 1] {
+    [REQUEST]
 }
 
 pub(crate) fn knock_key(persona: &PersonaId) -> Vec<u8> {
@@ -196,6 +201,7 @@ impl<M: Mls> Group<M> {
         for signature in self.dag.signatures() {
             ctx.write(group, Table::State, &signature_key(&signature.node, &signature.persona), None);
         }
+        ctx.write(group, Table::State, &request_key(), None);
         for nack in self.dag.nacks() {
             ctx.write(group, Table::State, &nack_key(&nack.frame, &nack.persona), None);
         }
@@ -351,6 +357,7 @@ impl<M: Mls> Group<M> {
                 let (frame, persona) = (FrameId(*frame), PersonaId(persona.try_into().ok()?));
                 self.dag.restore_nack(frame, persona, value.try_into().ok()?);
             }
+            REQUEST => self.request = minicbor::decode(value).ok(),
             KNOCK => self.knocks.restore(&self.id, minicbor::decode(value).ok()?),
             CARD => self.restore_card(cbor::read(value).ok()?),
             CARD_SEQ => self.restore_card_seq(u64::from_be_bytes(value.try_into().ok()?)),

@@ -1,0 +1,166 @@
+//! Being swapped in: a member whose state of the tip is gone asks for a fresh leaf, in the queues that it can still write
+//! to, and a committer puts one in the old one's place. So it comes back although the others' network has changed.
+
+use std::collections::BTreeMap;
+
+use hearth_crypto::{
+    mls::{Leaf, Mls, MlsNode, Rows, Suite},
+    policy::At,
+    schedule::DOOR_LABEL,
+    seal::{open_body, seal_body},
+};
+use hearth_protocol::{
+    cbor,
+    door::DoorBody,
+    frame::{Control, WelcomeFrame},
+    id::{NodeId, OpId},
+    op::OpBody,
+    time::Timestamp,
+};
+use minicbor::{Decode, Encode, bytes::ByteVec};
+
+use super::{Group, door::DOOR_SEAL, rows};
+use crate::{
+    engine::{ctx::Ctx, dag::Offered},
+    store::Table,
+};
+
+/// A wish that nobody granted is said again after this long: its commit may have lost, or its Welcome.
+const AGAIN_MS: u64 = 15 * 60_000;
+
+/// A RejoinRequest that waits for a Welcome.
+#[derive(Clone, Encode, Decode)]
+pub(crate) struct Request {
+    #[n(0)]
+    at: Timestamp,
+    /// Rows of the KeyPackage's private part.
+    #[n(1)]
+    private: Vec<(ByteVec, ByteVec)>,
+}
+
+impl Drop for Request {
+    fn drop(&mut self) {
+        self.private.iter_mut().for_each(|(_, value)| zeroize::Zeroize::zeroize(&mut **value));
+    }
+}
+
+impl std::fmt::Debug for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Request").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Request {
+    fn rows(&self) -> Rows {
+        self.private.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
+    }
+}
+
+impl<M: Mls> Group<M> {
+    /// Asks for a fresh leaf, unless that was done a short while ago.
+    pub(super) fn ask_for_a_leaf(&mut self, ctx: &mut Ctx<'_, M>) {
+        if let Some(request) = self.request.as_ref().filter(|r| ctx.now.since(r.at) < AGAIN_MS) {
+            return ctx.wake_at(request.at.plus_ms(AGAIN_MS));
+        }
+        let (Some(tip), Some(suite)) = (self.dag.tip_entry(), Suite::from_code(self.view.settings.suite)) else {
+            return;
+        };
+        // Where the others may have gone on this member cannot write; they still read where it can, and answer there. So it
+        // names the last node that it could open.
+        let Some(at_node) = self.sending_node() else { return };
+        let Some(network) = self.dag.entry(&at_node).map(|e| e.network) else { return };
+        let heads = self.log.heads_above(&tip.heads);
+        let Ok((key_package, private)) = ctx.mls.key_package(&self.keys, suite) else { return };
+        let at = At { heads: &heads, node: at_node };
+        let Ok(op) = self.log.make(&self.keys, at, OpBody::RejoinRequest { key_package }) else { return };
+        if self.log.insert(op.clone()).is_err() {
+            return;
+        }
+        let private = private.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        self.request = Some(Request { at: ctx.now, private });
+        self.save_request(ctx);
+        self.save_ops(ctx);
+        self.publish_control(Control::Op(op), network, ctx);
+    }
+
+    pub(super) fn save_request(&self, ctx: &mut Ctx<'_, M>) {
+        ctx.write(self.id, Table::State, &rows::request_key(), self.request.as_ref().map(cbor::to_vec));
+    }
+
+    /// Hands a Welcome to members whom an own commit has just given a fresh leaf: where each asked for it, sealed with it what
+    /// it needs to go on.
+    pub(super) fn welcome_back(
+        &mut self,
+        node: NodeId,
+        welcome: &[u8],
+        swapped: &[(OpId, Leaf)],
+        ctx: &mut Ctx<'_, M>,
+    ) {
+        let Some(door) = self.door_body(&node, ctx) else { return };
+        let key = self.dag.secret_state(&node).and_then(|s| s.export(DOOR_LABEL, b"").ok());
+        let door = cbor::to_vec(&DoorBody { group_info: Vec::new(), ..door });
+        let Some(door) = key.and_then(|key| seal_body(&key, DOOR_SEAL, &door, ctx.rng).ok()) else { return };
+        let mut networks: BTreeMap<NodeId, Vec<Leaf>> = BTreeMap::new();
+        for (op, leaf) in swapped {
+            let at = self.log.content(op).and_then(|c| self.dag.entry(&c.at_node)).or(self.dag.entry(&node));
+            let Some(network) = at.map(|e| e.network) else { continue };
+            networks.entry(network).or_default().push(*leaf);
+        }
+        for (network, leaves) in networks {
+            for Leaf { device, .. } in leaves {
+                let frame = WelcomeFrame { node, device, welcome: welcome.to_vec(), door: door.clone() };
+                self.publish_control(Control::Welcome(frame), network, ctx);
+            }
+        }
+    }
+
+    /// A Welcome for this member, if it asked for one. It opens in a copy of the private rows; what does not check changes
+    /// nothing.
+    pub(super) fn take_welcome(&mut self, frame: &WelcomeFrame, ctx: &mut Ctx<'_, M>) {
+        let mine = self.stranded && self.is_joined() && frame.device == self.keys.device();
+        let Some(request) = self.request.as_ref().filter(|_| mine) else { return };
+        let Ok(node) = ctx.mls.join_welcome(&self.keys, &request.rows(), &frame.welcome) else { return };
+        let Ok(key) = node.export(DOOR_LABEL, b"") else { return };
+        let body = open_body(&key, DOOR_SEAL, &frame.door).ok().and_then(|b| cbor::read::<DoorBody>(&b).ok());
+        let at = node.facts().node;
+        let Some(body) = body.filter(|b| b.group == self.id && b.node == at && frame.node == at) else { return };
+        if !self.take_body(&body, ctx) {
+            return;
+        }
+        let Some(entry) = self.dag.nodes.get_mut(&at).filter(|e| e.facts == *node.facts()) else { return };
+        if entry.network != body.keys.network {
+            return;
+        }
+        entry.state = Some(node);
+        self.save_node(&at, ctx);
+        self.know_network(body.keys, ctx);
+        self.request = None;
+        self.save_request(ctx);
+        // Whatever the tip was picked from: it can be read now.
+        self.dag.reselect(&self.log);
+        self.refresh(ctx);
+    }
+
+    /// Takes in what a door tells. False when it is of a past that leads nowhere here.
+    pub(super) fn take_body(&mut self, body: &DoorBody, ctx: &mut Ctx<'_, M>) -> bool {
+        for op in &body.ops {
+            let _ = self.log.insert(op.clone());
+        }
+        self.save_ops(ctx);
+        if self.dag.entry(&body.base).is_none() && !self.begin_anew(body, ctx) {
+            return false;
+        }
+        for frame in &body.frames {
+            if let Offered::Accepted(node) = self.dag.offer(ctx.mls, &mut self.log, frame.clone()) {
+                self.save_node(&node, ctx);
+            }
+        }
+        for signature in &body.signatures {
+            self.take_signature(signature, ctx);
+        }
+        for nack in &body.nacks {
+            self.take_nack(nack, ctx);
+        }
+        true
+    }
+}
