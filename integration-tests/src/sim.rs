@@ -424,9 +424,12 @@ impl<M: Mls> World<M> {
         match happening {
             Happening::Lane { node, life, event } if self.is_alive(node, life) => self.input(node, Input::Lane(event)),
             Happening::Tick { node, life } if self.is_alive(node, life) => {
-                if let Some(at) = self.nodes.get_mut(node) {
-                    at.next_tick = None;
+                let Some(at) = self.nodes.get_mut(node) else { return };
+                // One that an earlier one took the place of is passed over, or each would leave two behind.
+                if at.next_tick.is_some_and(|next| next > self.now) && at.crash.is_none() {
+                    return;
                 }
+                at.next_tick = None;
                 self.input(node, Input::Tick);
             }
             Happening::Ask { node, life, relay, session, group, ticket, action, signer } => {
