@@ -23,19 +23,26 @@ pub struct Spoil {
     /// Leaves that cannot open it; `None`: all but its author's.
     pub leaves: Option<Vec<u32>>,
     made: Arc<AtomicUsize>,
+    asked: Arc<AtomicUsize>,
 }
 
 impl Spoil {
     /// Spoils commit number `commit`.
     #[must_use]
     pub fn new(commit: usize, leaves: Option<Vec<u32>>) -> Self {
-        Self { commit, leaves, made: Arc::default() }
+        Self { commit, leaves, made: Arc::default(), asked: Arc::default() }
     }
 
     /// Commits made so far.
     #[must_use]
     pub fn made(&self) -> usize {
         self.made.load(Ordering::Relaxed)
+    }
+
+    /// How often somebody who was in asked for a fresh leaf. (Who comes in by an open link needs no KeyPackage.)
+    #[must_use]
+    pub fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
     }
 }
 
@@ -177,6 +184,7 @@ impl Mls for SpoiledMls {
     }
 
     fn key_package(&self, device: &DeviceKeys, suite: Suite) -> Result<(Vec<u8>, Rows), MlsError> {
+        self.spoil.asked.fetch_add(1, Ordering::Relaxed);
         self.mls.key_package(device, suite)
     }
 
