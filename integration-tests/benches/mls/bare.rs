@@ -8,7 +8,7 @@ use openmls_traits::{
     signatures::{Signer, SignerError},
 };
 
-use crate::{Bench, TEXT, device};
+use crate::{Bench, TEXT, Tree, device};
 
 /// Signs with the expanded key, as our port does, so that the comparison is not about that.
 struct Signs(DeviceKeys);
@@ -106,6 +106,11 @@ impl Member {
         self
     }
 
+    fn door(&self) -> Vec<u8> {
+        let info = self.group.export_group_info(self.provider.crypto(), &self.signs, true).unwrap();
+        info.to_bytes().unwrap()
+    }
+
     fn encrypt(&mut self) -> Vec<u8> {
         self.group.create_message(&self.provider, &self.signs, &TEXT).unwrap().to_bytes().unwrap()
     }
@@ -115,9 +120,7 @@ fn read(bytes: &[u8]) -> MlsMessageIn {
     MlsMessageIn::tls_deserialize_exact_bytes(bytes).unwrap()
 }
 
-/// A group whose founder added everybody in one commit: the founder and the second member.
-fn found(suite: Suite, members: usize) -> (Member, Member) {
-    let keys = device(0);
+fn create(suite: Suite, keys: DeviceKeys) -> Member {
     let provider = OpenMlsRustCrypto::default();
     let group = MlsGroup::builder()
         .ciphersuite(ciphersuite(suite))
@@ -126,15 +129,49 @@ fn found(suite: Suite, members: usize) -> (Member, Member) {
         .with_capabilities(capabilities(suite))
         .build(&provider, &Signs(keys.clone()), credential(&keys))
         .unwrap();
-    let founder = Member { provider, group, signs: Signs(keys) };
-    let second = OpenMlsRustCrypto::default();
-    let others = OpenMlsRustCrypto::default();
-    let adds = (1..members).map(|n| package(if n == 1 { &second } else { &others }, suite, &device(n))).collect();
-    let (_, welcome, founder) = founder.commit(adds, vec![]);
-    let MlsMessageBodyIn::Welcome(welcome) = read(&welcome.unwrap()).extract() else { unreachable_here() };
-    let staged = StagedWelcome::build_from_welcome(&second, &join_config(), welcome).unwrap().build().unwrap();
-    let group = staged.into_group(&second).unwrap();
-    (founder, Member { provider: second, group, signs: Signs(device(1)) })
+    Member { provider, group, signs: Signs(keys) }
+}
+
+fn join(provider: OpenMlsRustCrypto, welcome: &[u8], keys: DeviceKeys) -> Member {
+    let MlsMessageBodyIn::Welcome(welcome) = read(welcome).extract() else { unreachable_here() };
+    let staged = StagedWelcome::build_from_welcome(&provider, &join_config(), welcome).unwrap().build().unwrap();
+    let group = staged.into_group(&provider).unwrap();
+    Member { provider, group, signs: Signs(keys) }
+}
+
+fn join_external(suite: Suite, info: &[u8], keys: DeviceKeys) -> (Vec<u8>, Member) {
+    let MlsMessageBodyIn::GroupInfo(info) = read(info).extract() else { unreachable_here() };
+    let (provider, crypto, signs) = (OpenMlsRustCrypto::default(), RustCrypto::default(), Signs(keys));
+    let leaf = LeafNodeParameters::builder().with_capabilities(capabilities(suite)).build();
+    let built = MlsGroup::external_commit_builder()
+        .with_config(join_config())
+        .build_group(&provider, info, credential(&signs.0))
+        .unwrap()
+        .leaf_node_parameters(leaf)
+        .load_psks(provider.storage())
+        .unwrap()
+        .build(&crypto, &crypto, &signs, |_| true)
+        .unwrap();
+    let (group, bundle) = built.finalize(&provider).unwrap();
+    (bundle.into_commit().to_bytes().unwrap(), Member { provider, group, signs })
+}
+
+/// The two at hand. As in our own group, they come last from outside, or all are added at once.
+fn found(bench: &Bench<'_>) -> (Member, Member) {
+    let suite = bench.suite;
+    if bench.tree == Tree::Blank {
+        let (second, others) = (OpenMlsRustCrypto::default(), OpenMlsRustCrypto::default());
+        let package = |n| package(if n == 1 { &second } else { &others }, suite, &device(n));
+        let adds = (1..bench.members).map(package).collect();
+        let (_, welcome, founder) = create(suite, device(0)).commit(adds, vec![]);
+        return (founder, join(second, &welcome.unwrap(), device(1)));
+    }
+    let mut at = create(suite, device(2));
+    for n in (3..bench.members).chain([0]) {
+        at = join_external(suite, &at.door(), device(n)).1;
+    }
+    let (commit, second) = join_external(suite, &at.door(), device(1));
+    (at.process(&commit), second)
 }
 
 fn unreachable_here() -> ! {
@@ -143,33 +180,30 @@ fn unreachable_here() -> ! {
 
 pub(crate) fn run(bench: &mut Bench<'_>) {
     let (suite, members) = (bench.suite, bench.members);
-    let (founder, second) = found(suite, members);
-    let newcomer = package(&OpenMlsRustCrypto::default(), suite, &device(members));
-    let last = LeafNodeIndex::new(members as u32 - 1);
+    let (founder, second) = found(bench);
+    let frame = founder.again().commit(vec![], vec![]).0;
     bench.time("self-update", || founder.again(), |m| m.commit(vec![], vec![]));
+    bench.time("process a self-update", || second.again(), |m| m.process(&frame));
+    if bench.tree == Tree::Blank {
+        return;
+    }
+    let private = OpenMlsRustCrypto::default();
+    let newcomer = package(&private, suite, &device(members));
+    let last = LeafNodeIndex::new(members as u32 - 3);
+    let (added, welcome, _) = founder.again().commit(vec![newcomer.clone()], vec![]);
+    let welcome = welcome.unwrap();
     bench.time("add", || (founder.again(), newcomer.clone()), |(m, package)| m.commit(vec![package], vec![]));
     bench.time("remove", || founder.again(), |m| m.commit(vec![], vec![last]));
-    let (frame, ..) = founder.again().commit(vec![], vec![]);
-    bench.time("process a self-update", || second.again(), |m| m.process(&frame));
-    let info = founder.group.export_group_info(founder.provider.crypto(), &founder.signs, true).unwrap();
-    let info = info.to_bytes().unwrap();
+    bench.time("process an add", || second.again(), |m| m.process(&added));
     let keys = device(members);
-    bench.time("external join", OpenMlsRustCrypto::default, |provider| {
-        let MlsMessageBodyIn::GroupInfo(info) = read(&info).extract() else { unreachable_here() };
-        let crypto = RustCrypto::default();
-        let leaf = LeafNodeParameters::builder().with_capabilities(capabilities(suite)).build();
-        let built = MlsGroup::external_commit_builder()
-            .with_config(join_config())
-            .build_group(&provider, info, credential(&keys))
-            .unwrap()
-            .leaf_node_parameters(leaf)
-            .load_psks(provider.storage())
-            .unwrap()
-            .build(&crypto, &crypto, &Signs(keys.clone()), |_| true)
-            .unwrap();
-        let (group, bundle) = built.finalize(&provider).unwrap();
-        (group, bundle.into_commit().to_bytes().unwrap())
-    });
+    bench.time("join by Welcome", || copy(&private), |provider| join(provider, &welcome, keys.clone()));
+    let door = founder.door();
+    bench.time("external join", || (), |()| join_external(suite, &door, keys.clone()));
+    bench.time(
+        "load from rows",
+        || (),
+        |()| MlsGroup::load(second.provider.storage(), second.group.group_id()).unwrap(),
+    );
     let mut at_a = founder.again();
     bench.time("encrypt 1 KiB", || (), |()| at_a.encrypt());
     let (mut at_a, mut at_b) = (founder.again(), second.again());

@@ -3,42 +3,44 @@
 use std::collections::BTreeMap;
 
 use hearth_crypto::{
-    mls::{Binding, CommitFacts, CommitPlan, Mls as _, MlsNode, NodeFacts, Rows, Suite},
+    mls::{Binding, CommitFacts, CommitPlan, Leaf, Mls as _, MlsNode, NodeFacts, OwnCommit, Rows, Suite},
     openmls_port::{OpenMls, OpenMlsNode},
     persona::DeviceKeys,
     policy::{At, PolicyLog, genesis, judge},
 };
 use hearth_protocol::{
-    id::{NodeId, PersonaId},
+    id::{NodeId, OpId, PersonaId},
     op::{JoinMode, OpBody, Role},
 };
 
-use crate::{Bench, TEXT, device, table};
+use crate::{Bench, TEXT, Tree, device, table};
 
-/// A group whose founder added everybody in one commit.
+/// A group of which two members are at hand, as rows.
 struct Lab {
     mls: OpenMls,
-    suite: Suite,
+    keys: DeviceKeys,
     log: PolicyLog,
     elders: BTreeMap<PersonaId, (u64, u32)>,
-    /// The founder's node, and the second member's.
-    founder: OpenMlsNode,
-    second: OpenMlsNode,
-    /// A binding that the policy log gives after one more Add, and that Add's KeyPackage.
-    grown: (Binding, Vec<u8>),
-    /// The same after the last member's Remove.
-    shrunk: Binding,
+    founder: Rows,
+    second: Rows,
+    /// A KeyPackage, the rows that open a Welcome to it, and the binding that its Add gives.
+    newcomer: (Vec<u8>, Rows, Binding),
+    /// The leaf of a member who is removed, and the binding that its Remove gives.
+    leaver: (Leaf, Binding),
 }
 
-fn bind(log: &PolicyLog, elders: &BTreeMap<PersonaId, (u64, u32)>, network: Option<NodeId>) -> Binding {
-    let heads = log.heads();
-    let roster_root = log.state_at(&heads, elders).roster_root(elders);
-    Binding { heads, roster_root, network, first_day: 20_000, generation: 0 }
+/// What a node binds whose policy heads are these.
+fn bind(log: &PolicyLog, heads: &[OpId], elders: &BTreeMap<PersonaId, (u64, u32)>, network: Option<NodeId>) -> Binding {
+    let roster_root = log.state_at(heads, elders).roster_root(elders);
+    Binding { heads: heads.to_vec(), roster_root, network, first_day: 20_000, generation: 0 }
 }
 
-fn say(log: &mut PolicyLog, by: &DeviceKeys, node: NodeId, body: OpBody) {
-    let op = log.make(by, At { heads: &log.heads(), node }, body).unwrap();
+/// The op's id, which is the only head after it.
+fn say(log: &mut PolicyLog, heads: &[OpId], node: NodeId, body: OpBody) -> [OpId; 1] {
+    let op = log.make(&device(0), At { heads, node }, body).unwrap();
+    let id = op.id();
     log.insert(op).unwrap();
+    [id]
 }
 
 fn add(package: &[u8], who: &DeviceKeys) -> OpBody {
@@ -50,8 +52,25 @@ fn add(package: &[u8], who: &DeviceKeys) -> OpBody {
     }
 }
 
+/// Everybody comes in from outside, as by a link, the two at hand last.
+fn come(mls: &OpenMls, first: OpenMlsNode, members: usize) -> (OpenMlsNode, OpenMlsNode) {
+    let (mut at, mut last) = (first, 2);
+    for n in (3..members).chain([0]) {
+        let door = at.group_info(&device(last)).unwrap();
+        (at, last) = (mls.join_external(&device(n), &door, b"a Join").unwrap().1, n);
+    }
+    let door = at.group_info(&device(0)).unwrap();
+    let (join, second) = mls.join_external(&device(1), &door, b"a Join").unwrap();
+    (at.apply(&join).unwrap().1, second)
+}
+
+/// What `by` commits, with the Welcome.
+fn commit(at: &OpenMlsNode, by: &DeviceKeys, plan: &CommitPlan) -> OwnCommit<OpenMlsNode> {
+    at.commit(by, plan, &mut rand::rng()).unwrap()
+}
+
 impl Lab {
-    fn new(suite: Suite, members: usize) -> Self {
+    fn new(suite: Suite, members: usize, tree: Tree) -> Self {
         let mls = OpenMls::new();
         let founder = device(0);
         let mut log = PolicyLog::new();
@@ -66,38 +85,52 @@ impl Lab {
             founder: "Warm Lamp".to_owned(),
             salt: [1; 16],
         };
-        log.insert(genesis(&founder, body)).unwrap();
+        let first = genesis(&founder, body);
+        let mut heads = [first.id()];
+        log.insert(first).unwrap();
         let mut elders = BTreeMap::from([(founder.persona(), (0, 0))]);
-        let root = mls.create(&founder, &[5; 32], suite, &bind(&log, &elders, None)).unwrap();
+        let creator = device(if tree == Tree::Full { 2 } else { 0 });
+        let root = mls.create(&creator, &[5; 32], suite, &bind(&log, &heads, &elders, None)).unwrap();
         let network = root.facts().node;
-        let mut adds = Vec::new();
-        let mut private = Rows::new();
+        let mut packages = Vec::new();
         for n in 1..members {
             let keys = device(n);
             let (package, rows) = mls.key_package(&keys, suite).unwrap();
-            say(&mut log, &founder, network, add(&package, &keys));
+            heads = say(&mut log, &heads, network, add(&package, &keys));
             elders.insert(keys.persona(), (1, n as u32));
-            if n == 1 {
-                private = rows;
-            }
-            adds.push(package);
+            packages.push((package, rows));
         }
-        let binding = bind(&log, &elders, Some(network));
-        let plan = CommitPlan { adds, removes: vec![], binding: Some(binding) };
-        let made = root.commit(&founder, &plan, &mut rand::rng()).unwrap();
-        let welcome = made.welcome.unwrap();
-        table::size("Welcome of everybody", suite, members, welcome.len());
-        let second = mls.join_welcome(&device(1), &private, &welcome).unwrap();
+        let binding = Some(bind(&log, &heads, &elders, Some(network)));
+        let (at, second) = match tree {
+            Tree::Full => {
+                let first = commit(&root, &creator, &CommitPlan { adds: vec![], removes: vec![], binding });
+                come(&mls, first.child, members)
+            }
+            Tree::Blank => {
+                let adds = packages.iter().map(|(package, _)| package.clone()).collect();
+                let made = commit(&root, &creator, &CommitPlan { adds, removes: vec![], binding });
+                let welcome = made.welcome.unwrap();
+                table::size("Welcome of everybody", (suite, members, tree), welcome.len());
+                let second = mls.join_welcome(&device(1), &packages[0].1, &welcome).unwrap();
+                (made.child, second)
+            }
+        };
+        let gone = device(members - 1);
+        let leaf = *at.facts().leaves.iter().find(|leaf| leaf.device == gone.device()).unwrap();
+        let remove = OpBody::Remove { subject: gone.persona(), reason: String::new(), last: vec![] };
+        let less = say(&mut log, &heads, network, remove);
+        let leaver = (leaf, bind(&log, &less, &elders, None));
         let keys = device(members);
-        let package = mls.key_package(&keys, suite).unwrap().0;
-        let mut more = log.clone();
-        say(&mut more, &founder, network, add(&package, &keys));
-        let grown = (bind(&more, &elders, Some(network)), package);
-        let mut less = log.clone();
-        let gone = OpBody::Remove { subject: device(members - 1).persona(), reason: String::new(), last: vec![] };
-        say(&mut less, &founder, network, gone);
-        let shrunk = bind(&less, &elders, None);
-        Self { mls, suite, log, elders, founder: made.child, second, grown, shrunk }
+        let (package, private) = mls.key_package(&keys, suite).unwrap();
+        let more = say(&mut log, &heads, network, add(&package, &keys));
+        let newcomer = (package, private, bind(&log, &more, &elders, Some(network)));
+        let (founder, second) = (at.rows(), second.rows());
+        Self { mls, keys: device(0), log, elders, founder, second, newcomer, leaver }
+    }
+
+    /// A member as the engine has it: the tip is in memory, since its parent's child was made there.
+    fn load(&self, rows: &Rows) -> OpenMlsNode {
+        self.mls.load(rows.clone()).unwrap()
     }
 
     /// What the engine does with every commit, own or received, before it believes it.
@@ -115,19 +148,40 @@ impl Lab {
         judge::commit(&self.log, &on, facts, &child.binding).unwrap();
     }
 
-    fn commit(&self, plan: &CommitPlan) -> (Vec<u8>, OpenMlsNode) {
-        let made = self.founder.commit(&device(0), plan, &mut rand::rng()).unwrap();
-        (made.commit, made.child)
+    /// An own commit, until its rows can be written and its bytes sent; the parent's end is not timed.
+    fn commit(&self, at: OpenMlsNode, plan: &CommitPlan) -> (OwnCommit<OpenMlsNode>, Rows, OpenMlsNode) {
+        let made = commit(&at, &self.keys, plan);
+        let added = |package: &Vec<u8>| self.mls.inspect_key_package(package).unwrap();
+        let leaves = &at.facts().leaves;
+        let facts = CommitFacts {
+            author: *leaves.iter().find(|leaf| leaf.device == self.keys.device()).unwrap(),
+            external: false,
+            adds: plan.adds.iter().map(added).collect(),
+            removes: leaves.iter().filter(|leaf| plan.removes.contains(&leaf.index)).copied().collect(),
+            changes_binding: plan.binding.is_some(),
+            aad: vec![],
+        };
+        self.judge(&facts, at.facts(), made.child.facts());
+        let rows = made.child.rows();
+        (made, rows, at)
+    }
+
+    /// Another's commit, until the child's rows can be written.
+    fn apply(&self, at: OpenMlsNode, frame: &[u8]) -> (OpenMlsNode, Rows, OpenMlsNode) {
+        let (facts, child) = at.apply(frame).unwrap();
+        self.judge(&facts, at.facts(), child.facts());
+        let rows = child.rows();
+        (child, rows, at)
     }
 
     fn add_plan(&self) -> CommitPlan {
-        let (binding, package) = self.grown.clone();
+        let (package, _, binding) = self.newcomer.clone();
         CommitPlan { adds: vec![package], removes: vec![], binding: Some(binding) }
     }
 
     fn remove_plan(&self) -> CommitPlan {
-        let last = self.founder.facts().leaves.last().unwrap().index;
-        CommitPlan { adds: vec![], removes: vec![last], binding: Some(self.shrunk.clone()) }
+        let (leaf, binding) = self.leaver.clone();
+        CommitPlan { adds: vec![], removes: vec![leaf.index], binding: Some(binding) }
     }
 }
 
@@ -136,49 +190,55 @@ fn bytes(rows: &Rows) -> usize {
 }
 
 pub(crate) fn run(bench: &mut Bench<'_>) {
-    let lab = Lab::new(bench.suite, bench.members);
-    let (suite, members) = (bench.suite, bench.members);
-    bench.time("self-update", || (), |()| lab.commit(&CommitPlan::default()));
-    bench.time("add", || lab.add_plan(), |plan| lab.commit(&plan));
-    bench.time("remove", || lab.remove_plan(), |plan| lab.commit(&plan));
-
-    let (frame, child) = lab.commit(&CommitPlan::default());
-    table::size("self-update", suite, members, frame.len());
-    table::size("add", suite, members, lab.commit(&lab.add_plan()).0.len());
-    table::size("rows of a node", suite, members, bytes(&child.rows()));
-    bench.time(
-        "process a self-update",
-        || (),
-        |()| {
-            let (facts, child) = lab.second.apply(&frame).unwrap();
-            lab.judge(&facts, lab.second.facts(), child.facts());
-            child
-        },
-    );
-    let door = lab.founder.group_info(&device(0)).unwrap();
-    table::size("GroupInfo of a door", suite, members, door.len());
-    let joiner = device(members);
-    bench.time("external join", || (), |()| lab.mls.join_external(&joiner, &door, b"a Join").unwrap());
+    let lab = Lab::new(bench.suite, bench.members, bench.tree);
+    let of = (bench.suite, bench.members, bench.tree);
+    let founder = || lab.load(&lab.founder);
+    let second = || lab.load(&lab.second);
+    let update = commit(&founder(), &lab.keys, &CommitPlan::default());
+    table::size("self-update", of, update.commit.len());
+    let added = commit(&founder(), &lab.keys, &lab.add_plan());
+    table::size("commit that adds one", of, added.commit.len());
+    table::size("commit that removes one", of, commit(&founder(), &lab.keys, &lab.remove_plan()).commit.len());
+    let welcome = added.welcome.unwrap();
+    table::size("Welcome of one", of, welcome.len());
+    let door = founder().group_info(&device(0)).unwrap();
+    table::size("GroupInfo of a door", of, door.len());
+    let joiner = device(bench.members);
     let (join, _) = lab.mls.join_external(&joiner, &door, b"a Join").unwrap();
-    table::size("external join", suite, members, join.len());
+    table::size("external join", of, join.len());
+    table::size("rows of a node", of, bytes(&second().apply(&update.commit).unwrap().1.rows()));
+    table::window(of, second(), founder());
 
-    // Deriving keys is no part of a message.
-    let keys = device(0);
-    let mut at_a = lab.mls.load(lab.founder.rows()).unwrap();
+    if bench.sizes_only {
+        return;
+    }
+    bench.time("self-update", founder, |at| lab.commit(at, &CommitPlan::default()));
+    bench.time("process a self-update", second, |at| lab.apply(at, &update.commit));
+    if bench.tree == Tree::Blank {
+        return;
+    }
+    bench.time("add", || (founder(), lab.add_plan()), |(at, plan)| lab.commit(at, &plan));
+    bench.time("remove", || (founder(), lab.remove_plan()), |(at, plan)| lab.commit(at, &plan));
+    bench.time("process an add", second, |at| lab.apply(at, &added.commit));
+    let private = &lab.newcomer.1;
+    bench.time("join by Welcome", || (), |()| lab.mls.join_welcome(&joiner, private, &welcome).unwrap());
+    bench.time("external join", || (), |()| lab.mls.join_external(&joiner, &door, b"a Join").unwrap());
+    bench.time("load from rows", || lab.second.clone(), |rows| lab.mls.load(rows).unwrap());
+
+    let mut at_a = founder();
     bench.time(
         "encrypt 1 KiB",
         || (),
         |()| {
-            let sealed = at_a.encrypt(&keys, &TEXT).unwrap();
+            let sealed = at_a.encrypt(&lab.keys, &TEXT).unwrap();
             (sealed, at_a.take_changes())
         },
     );
-    let mut at_a = lab.mls.load(lab.founder.rows()).unwrap();
-    let mut at_b = lab.mls.load(lab.second.rows()).unwrap();
+    let (mut at_a, mut at_b) = (founder(), second());
     let mut written = 0;
     bench.time(
         "decrypt 1 KiB",
-        || at_a.encrypt(&keys, &TEXT).unwrap(),
+        || at_a.encrypt(&lab.keys, &TEXT).unwrap(),
         |sealed| {
             let opened = at_b.decrypt(&sealed).unwrap();
             let changes = at_b.take_changes();
@@ -186,6 +246,5 @@ pub(crate) fn run(bench: &mut Bench<'_>) {
             opened
         },
     );
-    table::size("rows written per message read", suite, members, written);
-    table::window(lab.suite, members, &lab.second, &lab.founder);
+    table::size("rows written per message read", of, written);
 }

@@ -7,23 +7,27 @@ use hearth_crypto::{
     openmls_port::OpenMlsNode,
 };
 
-use crate::device;
+use crate::{Tree, device};
 
 /// Nodes of a window that is measured.
 const WINDOW: usize = 16;
 
-static SIZES: Mutex<Vec<(String, &'static str, usize, usize)>> = Mutex::new(Vec::new());
+/// Suite, members, tree.
+type Group = (Suite, usize, Tree);
 
-pub(crate) fn suite(suite: Suite) -> &'static str {
-    match suite {
-        Suite::Classic => "0x0003",
-        Suite::Hybrid => "0x004F",
-    }
+static SIZES: Mutex<Vec<(String, String, usize, usize)>> = Mutex::new(Vec::new());
+
+pub(crate) fn kind(suite: Suite, tree: Tree) -> String {
+    let tree = match tree {
+        Tree::Full => "full tree",
+        Tree::Blank => "blank tree",
+    };
+    format!("{:#06x}, {tree}", suite.code())
 }
 
 /// Notes how many bytes something has.
-pub(crate) fn size(what: &str, of: Suite, members: usize, bytes: usize) {
-    SIZES.lock().unwrap().push((what.to_owned(), suite(of), members, bytes));
+pub(crate) fn size(what: &str, (suite, members, tree): Group, bytes: usize) {
+    SIZES.lock().unwrap().push((what.to_owned(), kind(suite, tree), members, bytes));
 }
 
 /// `VmRSS` in bytes.
@@ -34,21 +38,19 @@ fn resident() -> usize {
 }
 
 /// What a member holds who followed a chain of self-updates of another.
-pub(crate) fn window(of: Suite, members: usize, follower: &OpenMlsNode, author: &OpenMlsNode) {
+pub(crate) fn window(of: Group, follower: OpenMlsNode, mut author: OpenMlsNode) {
     let before = resident();
-    let mut kept: Vec<OpenMlsNode> = Vec::new();
-    let mut author_at: Option<OpenMlsNode> = None;
+    let mut kept = vec![follower];
     let mut rows = 0;
     for _ in 0..WINDOW {
-        let at = author_at.as_ref().unwrap_or(author);
-        let made = at.commit(&device(0), &CommitPlan::default(), &mut rand::rng()).unwrap();
-        let child = kept.last().unwrap_or(follower).apply(&made.commit).unwrap().1;
+        let made = author.commit(&device(0), &CommitPlan::default(), &mut rand::rng()).unwrap();
+        let child = kept.last().unwrap().apply(&made.commit).unwrap().1;
         rows += child.rows().values().map(Vec::len).sum::<usize>();
         kept.push(child);
-        author_at = Some(made.child);
+        author = made.child;
     }
-    size("window of 16 nodes: rows", of, members, rows);
-    size("window of 16 nodes: memory", of, members, resident().saturating_sub(before));
+    size("window of 16 nodes: rows", of, rows);
+    size("window of 16 nodes: memory", of, resident().saturating_sub(before));
 }
 
 /// Median of a benchmark of this run, in nanoseconds.
@@ -79,18 +81,18 @@ fn figures() -> BTreeMap<(String, usize), BTreeMap<String, f64>> {
 /// Prints the tables in Markdown.
 pub(crate) fn print() {
     println!(
-        "\n| step, suite | members | hearth µs | openmls µs | mls-rs µs | ÷ openmls | ÷ mls-rs |\n|---|---|---|---|---|---|---|"
+        "\n| step, group | members | hearth ms | openmls ms | mls-rs ms | ÷ openmls | ÷ mls-rs |\n|---|---|---|---|---|---|---|"
     );
     for ((step, members), by) in figures() {
         let Some(ours) = by.get("hearth") else { continue };
-        let micros = |who: &str| by.get(who).map_or_else(|| "–".to_owned(), |t| format!("{:.0}", t / 1_000.0));
+        let millis = |who: &str| by.get(who).map_or_else(|| "–".to_owned(), |t| format!("{:.2}", t / 1_000_000.0));
         let ratio = |who: &str| by.get(who).map_or_else(|| "–".to_owned(), |t| format!("{:.2}", ours / t));
-        let (openmls, mls_rs) = (micros("openmls"), micros("mls-rs"));
-        let ours = micros("hearth");
+        let (openmls, mls_rs) = (millis("openmls"), millis("mls-rs"));
+        let ours = millis("hearth");
         println!("| {step} | {members} | {ours} | {openmls} | {mls_rs} | {} | {} |", ratio("openmls"), ratio("mls-rs"));
     }
-    println!("\n| size | suite | members | bytes |\n|---|---|---|---|");
-    for (what, suite, members, bytes) in SIZES.lock().unwrap().iter() {
-        println!("| {what} | {suite} | {members} | {bytes} |");
+    println!("\n| size | group | members | bytes |\n|---|---|---|---|");
+    for (what, group, members, bytes) in SIZES.lock().unwrap().iter() {
+        println!("| {what} | {group} | {members} | {bytes} |");
     }
 }
