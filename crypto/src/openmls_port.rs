@@ -5,6 +5,7 @@
 
 mod errors;
 mod facts;
+mod held;
 mod node;
 mod settings;
 mod store;

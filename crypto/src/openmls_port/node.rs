@@ -2,7 +2,7 @@
 
 use openmls::framing::ContentType;
 use openmls::{
-    group::{GroupId, MlsGroup, PublicGroup},
+    group::{MlsGroup, PublicGroup},
     prelude::{
         LeafNodeIndex, MlsMessageBodyIn, MlsMessageIn, ProcessedMessageContent, ProtocolMessage, Sender,
         tls_codec::DeserializeBytes as _,
@@ -12,6 +12,7 @@ use rand::CryptoRng;
 
 use super::{
     errors, facts,
+    held::{Group as _, Held},
     settings::{Crypto, DeviceSigner, Provider, context_extensions},
     store::NodeStore,
 };
@@ -32,8 +33,8 @@ pub struct OpenMlsNode {
 }
 
 enum State {
-    Member(Box<MlsGroup>),
-    Public(Box<PublicGroup>),
+    Member(Held<MlsGroup>),
+    Public(Held<PublicGroup>),
 }
 
 impl std::fmt::Debug for OpenMlsNode {
@@ -55,72 +56,69 @@ fn repeats<T: Ord>(items: impl Iterator<Item = T>) -> bool {
     !items.into_iter().all(|item| seen.insert(item))
 }
 
-/// Rows do not say their group in their keys, so any id loads them.
-fn any_group() -> GroupId {
-    GroupId::from_slice(&[])
-}
-
 impl OpenMlsNode {
     /// A member's node that OpenMLS has just written to `store`.
     pub(super) fn member(crypto: Crypto, store: NodeStore, group: MlsGroup, facts: NodeFacts) -> Self {
         store.settle();
-        Self { crypto, store, state: State::Member(Box::new(group)), facts }
+        Self { crypto, store, state: State::Member(Held::new(group)), facts }
     }
 
     /// A public node that OpenMLS has just written to `store`.
     pub(super) fn public_only(crypto: Crypto, store: NodeStore, group: PublicGroup, facts: NodeFacts) -> Self {
         store.settle();
-        Self { crypto, store, state: State::Public(Box::new(group)), facts }
+        Self { crypto, store, state: State::Public(Held::new(group)), facts }
     }
 
     /// A node from its rows.
     pub(super) fn load(crypto: Crypto, rows: Rows) -> Result<Self, MlsError> {
         let store = NodeStore::new(rows);
-        let bad = |_| MlsError::State;
         if store.has_secrets() {
-            let group = MlsGroup::load(&store, &any_group()).map_err(bad)?.ok_or(MlsError::State)?;
+            let group = MlsGroup::from_rows(&store)?;
             let facts = facts::trusted(group.public_group()).map_err(|_| MlsError::State)?;
             return Ok(Self::member(crypto, store, group, facts));
         }
-        let group = PublicGroup::load(&store, &any_group()).map_err(bad)?.ok_or(MlsError::State)?;
+        let group = PublicGroup::from_rows(&store)?;
         let facts = facts::trusted(&group).map_err(|_| MlsError::State)?;
         Ok(Self::public_only(crypto, store, group, facts))
     }
 
-    fn public(&self) -> &PublicGroup {
-        match &self.state {
-            State::Member(group) => group.public_group(),
-            State::Public(group) => group,
-        }
-    }
-
-    fn group(&self) -> Result<&MlsGroup, MlsError> {
+    fn held(&self) -> Result<&Held<MlsGroup>, MlsError> {
         match &self.state {
             State::Member(group) => Ok(group),
             State::Public(_) => Err(MlsError::NoSecrets),
         }
     }
 
-    /// Refuses a device that is not this member's leaf: OpenMLS would sign for a leaf with another's key.
-    fn own(&self, device: &DeviceKeys) -> Result<&MlsGroup, MlsError> {
-        let group = self.group()?;
-        let own = facts::leaf_at(&self.facts, group.own_leaf_index().u32());
-        if own.is_some_and(|leaf| leaf.device == device.device()) { Ok(group) } else { Err(MlsError::NoSecrets) }
+    /// Looks at what anybody can see of the group.
+    fn public<T>(&self, look: impl FnOnce(&PublicGroup) -> T) -> Result<T, MlsError> {
+        match &self.state {
+            State::Member(group) => group.look(&self.store, |group| look(group.public_group())),
+            State::Public(group) => group.look(&self.store, look),
+        }
     }
 
-    /// A copy of this member's state, to grow into a child.
-    fn fork(&self) -> Result<(NodeStore, MlsGroup), MlsError> {
-        self.group()?;
-        let store = self.store.fork();
-        let group = MlsGroup::load(&store, &any_group()).map_err(|_| MlsError::State)?.ok_or(MlsError::State)?;
-        Ok((store, group))
+    /// Looks at this member's group.
+    fn group<T>(&self, look: impl FnOnce(&MlsGroup) -> T) -> Result<T, MlsError> {
+        self.held()?.look(&self.store, look)
+    }
+
+    /// Refuses a device that is not this member's leaf: OpenMLS would sign for a leaf with another's key.
+    fn own(&self, device: &DeviceKeys) -> Result<(), MlsError> {
+        let own = self.group(|group| group.own_leaf_index())?;
+        let leaf = facts::leaf_at(&self.facts, own.u32());
+        if leaf.is_some_and(|leaf| leaf.device == device.device()) { Ok(()) } else { Err(MlsError::NoSecrets) }
+    }
+
+    /// This member's state, to grow into a child: the rows stay here and are copied, the group goes.
+    fn fork(&self) -> Result<(NodeStore, Box<MlsGroup>), MlsError> {
+        Ok((self.store.fork(), self.held()?.take(&self.store)?))
     }
 
     /// A commit in the open for this group and epoch.
     fn read_commit(&self, commit: &[u8]) -> Result<ProtocolMessage, MlsError> {
         let MlsMessageBodyIn::PublicMessage(message) = read(commit)? else { return Err(MlsError::NotForThisNode) };
         let message = ProtocolMessage::from(message);
-        let context = self.public().group_context();
+        let context = self.store.context()?;
         let here = message.group_id() == context.group_id() && message.epoch() == context.epoch();
         if here && message.content_type() == ContentType::Commit { Ok(message) } else { Err(MlsError::NotForThisNode) }
     }
@@ -128,7 +126,7 @@ impl OpenMlsNode {
     fn apply_in(
         &self,
         store: NodeStore,
-        mut group: MlsGroup,
+        mut group: Box<MlsGroup>,
         message: ProtocolMessage,
     ) -> Result<(CommitFacts, Self), Failed> {
         let provider = Provider { crypto: &self.crypto, store: &store };
@@ -143,7 +141,7 @@ impl OpenMlsNode {
         let new = judged.new_leaves();
         group.merge_staged_commit(&provider, *judged.staged).map_err(|_| Failed::Unclear)?;
         let child = facts::of_child(group.public_group(), &self.facts, &new).map_err(Failed::As)?;
-        Ok((judged.facts, Self::member(self.crypto.clone(), store, group, child)))
+        Ok((judged.facts, Self::member(self.crypto.clone(), store, *group, child)))
     }
 }
 
@@ -159,7 +157,7 @@ impl MlsNode for OpenMlsNode {
     }
 
     fn context(&self) -> Result<Vec<u8>, MlsError> {
-        facts::context_bytes(self.public().group_context())
+        facts::context_bytes(&self.store.context()?)
     }
 
     fn has_secrets(&self) -> bool {
@@ -168,14 +166,19 @@ impl MlsNode for OpenMlsNode {
 
     fn check(&self, commit: &[u8]) -> Result<(CommitFacts, Self), MlsError> {
         let message = self.read_commit(commit)?;
-        let processed = self.public().process_message(&*self.crypto, message).map_err(|e| errors::public(&e))?;
-        let judged = facts::judge(self.public(), &self.facts, processed)?;
+        let judged = self.public(|group| {
+            let processed = group.process_message(&*self.crypto, message).map_err(|e| errors::public(&e))?;
+            facts::judge(group, &self.facts, processed)
+        })??;
         let new = judged.new_leaves();
         let store = self.store.fork_public();
-        let mut child = PublicGroup::load(&store, &any_group()).map_err(|_| MlsError::State)?.ok_or(MlsError::State)?;
+        let mut child = match &self.state {
+            State::Public(group) => group.take(&self.store)?,
+            State::Member(_) => Box::new(PublicGroup::from_rows(&store)?),
+        };
         child.merge_commit(&store, *judged.staged).map_err(|_| MlsError::Library)?;
         let facts = facts::of_child(&child, &self.facts, &new)?;
-        Ok((judged.facts, Self::public_only(self.crypto.clone(), store, child, facts)))
+        Ok((judged.facts, Self::public_only(self.crypto.clone(), store, *child, facts)))
     }
 
     fn apply(&self, commit: &[u8]) -> Result<(CommitFacts, Self), MlsError> {
@@ -233,12 +236,13 @@ impl MlsNode for OpenMlsNode {
         let (commit, welcome, _) = bundle.into_messages();
         let commit = commit.to_bytes().map_err(|_| MlsError::Library)?;
         let welcome = welcome.map(|w| w.to_bytes()).transpose().map_err(|_| MlsError::Library)?;
-        Ok(OwnCommit { commit, welcome, child: Self::member(self.crypto.clone(), store, group, child) })
+        Ok(OwnCommit { commit, welcome, child: Self::member(self.crypto.clone(), store, *group, child) })
     }
 
     fn encrypt(&mut self, device: &DeviceKeys, plaintext: &[u8]) -> Result<Vec<u8>, MlsError> {
         self.own(device)?;
         let State::Member(group) = &mut self.state else { return Err(MlsError::NoSecrets) };
+        let group = group.get(&self.store)?;
         let provider = Provider { crypto: &self.crypto, store: &self.store };
         let message = group.create_message(&provider, &DeviceSigner(device), plaintext);
         message.map_err(|_| MlsError::Library)?.to_bytes().map_err(|_| MlsError::Library)
@@ -251,6 +255,7 @@ impl MlsNode for OpenMlsNode {
         if message.content_type() != ContentType::Application {
             return Err(MlsError::NotForThisNode);
         }
+        let group = group.get(&self.store)?;
         let provider = Provider { crypto: &self.crypto, store: &self.store };
         let processed = group.process_message(&provider, message).map_err(|e| errors::message(&e))?;
         let Sender::Member(index) = *processed.sender() else { return Err(MlsError::Invalid) };
@@ -266,17 +271,19 @@ impl MlsNode for OpenMlsNode {
     }
 
     fn export(&self, label: &str, context: &[u8]) -> Result<[u8; 32], MlsError> {
-        let secret = self.group()?.export_secret(&*self.crypto, label, context, 32).map_err(|_| MlsError::Library)?;
+        let secret = self.group(|group| group.export_secret(&*self.crypto, label, context, 32))?;
+        let secret = secret.map_err(|_| MlsError::Library)?;
         let secret = zeroize::Zeroizing::new(secret);
         secret.as_slice().try_into().map_err(|_| MlsError::Library)
     }
 
     fn authenticator(&self) -> Result<Vec<u8>, MlsError> {
-        Ok(self.group()?.epoch_authenticator().as_slice().to_vec())
+        self.group(|group| group.epoch_authenticator().as_slice().to_vec())
     }
 
     fn group_info(&self, device: &DeviceKeys) -> Result<Vec<u8>, MlsError> {
-        let info = self.own(device)?.export_group_info(&*self.crypto, &DeviceSigner(device), true);
+        self.own(device)?;
+        let info = self.group(|group| group.export_group_info(&*self.crypto, &DeviceSigner(device), true))?;
         info.map_err(|_| MlsError::Library)?.to_bytes().map_err(|_| MlsError::Library)
     }
 

@@ -8,11 +8,12 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use openmls::group::GroupContext;
 use openmls_traits::storage::{CURRENT_VERSION, StorageProvider, traits};
 use serde::{Serialize, de::DeserializeOwned};
 use zeroize::Zeroize;
 
-use crate::mls::{RowChanges, Rows};
+use crate::mls::{MlsError, RowChanges, Rows};
 
 /// Version of OpenMLS's storage interface.
 const V: u16 = CURRENT_VERSION;
@@ -118,6 +119,11 @@ impl NodeStore {
         let mut inner = self.lock();
         let changed = std::mem::take(&mut inner.changed);
         changed.into_iter().map(|key| (key.clone(), inner.rows.get(&key).cloned())).collect()
+    }
+
+    /// The GroupContext of the node.
+    pub(super) fn context(&self) -> Result<GroupContext, MlsError> {
+        self.get(&plain_key(Tag::Context)).ok().flatten().ok_or(MlsError::State)
     }
 
     /// Whether the rows are a member's.
