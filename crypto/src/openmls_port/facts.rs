@@ -6,10 +6,10 @@ use hearth_protocol::{
 };
 use openmls::{
     extensions::Extension,
-    group::{GroupContext, Member, PublicGroup, StagedCommit},
+    group::{GroupContext, PublicGroup, StagedCommit},
     prelude::{
-        Credential, CredentialType, KeyPackage, LeafNode, ProcessedMessage, ProcessedMessageContent, Proposal,
-        ProposalOrRefType, Sender,
+        CredentialType, KeyPackage, LeafNode, ProcessedMessage, ProcessedMessageContent, Proposal, ProposalOrRefType,
+        Sender,
         tls_codec::{DeserializeBytes as _, Serialize as _},
     },
 };
@@ -29,27 +29,24 @@ const CREDENTIAL_MAX: usize = 256;
 
 /// Persona and device of a leaf, if its credential is a persona's word for exactly this signature key.
 pub(super) fn identify(leaf: &LeafNode) -> Result<(PersonaId, DeviceId), MlsError> {
-    identify_parts(leaf.credential(), leaf.signature_key().as_slice())
-}
-
-fn identify_parts(credential: &Credential, key: &[u8]) -> Result<(PersonaId, DeviceId), MlsError> {
-    if credential.credential_type() != CredentialType::Basic {
+    if leaf.credential().credential_type() != CredentialType::Basic {
         return Err(MlsError::Invalid);
     }
-    verify_credential(credential.serialized_content(), key).ok_or(MlsError::Invalid)
+    let credential = leaf.credential().serialized_content();
+    verify_credential(credential, leaf.signature_key().as_slice()).ok_or(MlsError::Invalid)
 }
 
 /// Facts of a node of which nothing was checked before: every credential is verified.
 pub(super) fn verified(group: &PublicGroup) -> Result<NodeFacts, MlsError> {
-    assemble(group, |member| identify_parts(&member.credential, &member.signature_key))
+    assemble(group, |_, leaf| identify(leaf))
 }
 
 /// Facts of a node from own rows: its credentials were verified when it was made.
 pub(super) fn trusted(group: &PublicGroup) -> Result<NodeFacts, MlsError> {
-    assemble(group, |member| {
+    assemble(group, |_, leaf| {
         let credential: LeafCredential =
-            cbor::from_slice(member.credential.serialized_content(), CREDENTIAL_MAX).map_err(|_| MlsError::State)?;
-        Ok((credential.persona, device_of(member).ok_or(MlsError::State)?))
+            cbor::from_slice(leaf.credential().serialized_content(), CREDENTIAL_MAX).map_err(|_| MlsError::State)?;
+        Ok((credential.persona, device_of(leaf).ok_or(MlsError::State)?))
     })
 }
 
@@ -59,28 +56,29 @@ pub(super) fn of_child(
     parent: &NodeFacts,
     new: &[(PersonaId, DeviceId)],
 ) -> Result<NodeFacts, MlsError> {
-    assemble(child, |member| {
-        let device = device_of(member).ok_or(MlsError::Invalid)?;
+    assemble(child, |index, leaf| {
+        let device = device_of(leaf).ok_or(MlsError::Invalid)?;
         if let Some(found) = new.iter().find(|(_, d)| *d == device) {
             return Ok(*found);
         }
-        let old = leaf_at(parent, member.index.u32()).filter(|old| old.device == device).ok_or(MlsError::Invalid)?;
+        let old = leaf_at(parent, index).filter(|old| old.device == device).ok_or(MlsError::Invalid)?;
         Ok((old.persona, old.device))
     })
 }
 
 fn assemble(
     group: &PublicGroup,
-    identify: impl Fn(&Member) -> Result<(PersonaId, DeviceId), MlsError>,
+    identify: impl Fn(u32, &LeafNode) -> Result<(PersonaId, DeviceId), MlsError>,
 ) -> Result<NodeFacts, MlsError> {
     let context = group.group_context();
     Suite::from_code(context.ciphersuite().into()).ok_or(MlsError::Invalid)?;
     let binding = binding_of(context).ok_or(MlsError::Invalid)?;
     let leaves = group
-        .members()
-        .map(|member| {
-            let (persona, device) = identify(&member)?;
-            Ok(Leaf { index: member.index.u32(), persona, device })
+        .treesync()
+        .full_leaves()
+        .map(|(index, leaf)| {
+            let (persona, device) = identify(index.u32(), leaf)?;
+            Ok(Leaf { index: index.u32(), persona, device })
         })
         .collect::<Result<Vec<_>, MlsError>>()?;
     let node = node_id(&context_bytes(context)?);
@@ -106,8 +104,8 @@ pub(super) fn read_context(bytes: &[u8]) -> Option<NodeContext> {
     same.then_some(NodeContext { node, mls_group_id, epoch, binding })
 }
 
-fn device_of(member: &Member) -> Option<DeviceId> {
-    member.signature_key.as_slice().try_into().ok().map(DeviceId)
+fn device_of(leaf: &LeafNode) -> Option<DeviceId> {
+    leaf.signature_key().as_slice().try_into().ok().map(DeviceId)
 }
 
 /// The leaf at an index.
