@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeSet,
+    convert::Infallible,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -137,8 +138,7 @@ impl NodeStore {
     }
 
     fn put(&self, key: Vec<u8>, value: &(impl Serialize + ?Sized)) -> Result<(), StoreError> {
-        let mut bytes = Vec::new();
-        ciborium::into_writer(value, &mut bytes).map_err(|_| StoreError::Encode)?;
+        let bytes = encode(value)?;
         let mut inner = self.lock();
         inner.changed.insert(key.clone());
         if let Some(mut old) = inner.rows.insert(key, bytes) {
@@ -176,8 +176,41 @@ impl NodeStore {
     }
 }
 
+/// Where a row grows. Serde sees most of OpenMLS's byte strings as sequences of numbers, so it grows byte by byte.
+struct Row(Vec<u8>);
+
+impl minicbor::encode::Write for Row {
+    type Error = Infallible;
+
+    #[inline]
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Infallible> {
+        match bytes {
+            [byte] => self.0.push(*byte),
+            _ => self.0.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+}
+
+fn encode(value: &(impl Serialize + ?Sized)) -> Result<Vec<u8>, StoreError> {
+    let mut row = minicbor_serde::Serializer::new(Row(Vec::new()));
+    value.serialize(&mut row).map_err(|_| StoreError::Encode)?;
+    let row = row.into_encoder().into_writer().0;
+    // Homes hold rows that ciborium wrote.
+    #[cfg(test)]
+    assert_eq!(row, ciborium_writes(value));
+    Ok(row)
+}
+
+#[cfg(test)]
+fn ciborium_writes(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
+    let mut row = Vec::new();
+    ciborium::into_writer(value, &mut row).unwrap();
+    row
+}
+
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
-    ciborium::from_reader(bytes).map_err(|_| StoreError::Decode)
+    minicbor_serde::from_slice(bytes).map_err(|_| StoreError::Decode)
 }
 
 fn plain_key(tag: Tag) -> Vec<u8> {
@@ -186,7 +219,7 @@ fn plain_key(tag: Tag) -> Vec<u8> {
 
 fn key(tag: Tag, discriminator: &impl Serialize) -> Result<Vec<u8>, StoreError> {
     let mut key = plain_key(tag);
-    ciborium::into_writer(discriminator, &mut key).map_err(|_| StoreError::Encode)?;
+    key.extend(encode(discriminator)?);
     Ok(key)
 }
 
