@@ -45,6 +45,8 @@ pub(super) enum Tag {
 impl Tag {
     /// Rows that need no secret: what a node rebuilt from public data has.
     const PUBLIC: [Self; 4] = [Self::Tree, Self::Context, Self::InterimTranscriptHash, Self::Confirmation];
+    /// Rows that grow with the group and that OpenMLS writes whenever it makes a child.
+    const REWRITTEN: [Self; 2] = [Self::Tree, Self::MessageSecrets];
     /// Rows that serve a single operation and have no place in a finished node.
     const PASSING: [Self; 6] = [
         Self::KeyPackage,
@@ -79,7 +81,7 @@ struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.rows.values_mut().for_each(Zeroize::zeroize);
+        self.rows.iter_mut().filter(|(key, _)| !is_public(key)).for_each(|(_, value)| value.zeroize());
     }
 }
 
@@ -89,16 +91,19 @@ impl NodeStore {
         Self { inner: Mutex::new(Inner { rows, changed: BTreeSet::new() }) }
     }
 
-    /// A copy for a child to grow in.
+    /// A copy for a child to grow in, without the large rows that every child writes anew.
     pub(super) fn fork(&self) -> Self {
-        Self::new(self.rows())
+        self.fork_where(|key| Tag::REWRITTEN.iter().all(|tag| key.first() != Some(&(*tag as u8))))
     }
 
     /// A copy without secrets.
     pub(super) fn fork_public(&self) -> Self {
-        let public = |key: &[u8]| Tag::PUBLIC.iter().any(|tag| key.first() == Some(&(*tag as u8)));
+        self.fork_where(is_public)
+    }
+
+    fn fork_where(&self, keep: impl Fn(&[u8]) -> bool) -> Self {
         let inner = self.lock();
-        let rows = inner.rows.iter().filter(|(key, _)| public(key)).map(|(k, v)| (k.clone(), v.clone()));
+        let rows = inner.rows.iter().filter(|(key, _)| keep(key)).map(|(k, v)| (k.clone(), v.clone()));
         Self::new(rows.collect())
     }
 
@@ -211,6 +216,10 @@ fn ciborium_writes(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
     minicbor_serde::from_slice(bytes).map_err(|_| StoreError::Decode)
+}
+
+fn is_public(key: &[u8]) -> bool {
+    Tag::PUBLIC.iter().any(|tag| key.first() == Some(&(*tag as u8)))
 }
 
 fn plain_key(tag: Tag) -> Vec<u8> {
