@@ -28,7 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_crypto::mls::{Mls, Suite};
 use hearth_protocol::{
-    id::{GroupId, NodeId},
+    id::{GroupId, NodeId, PersonaId},
     time::Timestamp,
 };
 
@@ -234,6 +234,13 @@ impl<M: Mls> Engine<M> {
     #[must_use]
     pub fn rival_certificates(&self) -> usize {
         self.groups.values().map(|g| g.dag.conflicts).sum()
+    }
+
+    /// Who is shown by rival certificates to have broken the signing rule, or was misled by who did: evidence for people,
+    /// which convicts nobody by itself.
+    #[must_use]
+    pub fn suspects(&self, group: &GroupId) -> Vec<PersonaId> {
+        self.groups.get(group).map(|g| g.dag.suspects.iter().copied().collect()).unwrap_or_default()
     }
 
     /// Whether nothing waits to be delivered: then a clean stop need not wait either.

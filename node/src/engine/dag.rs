@@ -112,6 +112,8 @@ pub(crate) struct Dag<N> {
     pub(crate) certified: NodeId,
     /// How many forks have rival certificates: somebody broke the signing rule.
     pub(crate) conflicts: usize,
+    /// Who signed on both sides of one.
+    pub(crate) suspects: BTreeSet<PersonaId>,
 }
 
 impl<N: MlsNode> Dag<N> {
@@ -149,6 +151,7 @@ impl<N: MlsNode> Dag<N> {
             tip: node,
             certified: node,
             conflicts: 0,
+            suspects: BTreeSet::new(),
         }
     }
 
@@ -414,6 +417,7 @@ impl<N: MlsNode> Dag<N> {
         self.tip = selection.tip;
         self.certified = selection.last_certified;
         self.conflicts = selection.conflicts.len();
+        self.suspects = selection.conflicts.into_iter().flat_map(|conflict| conflict.signers).collect();
         self.tip != old
     }
 

@@ -46,11 +46,15 @@ use super::{
     timeline::{Place, Timeline},
 };
 use crate::{
-    app::{GroupState, Kind, Refusal},
+    app::{GroupState, Kind, Notice, Refusal},
     store::Table,
 };
 pub(crate) use door::Doors;
 pub(crate) use link::Links;
+
+///
+const RIVALS: &str =
+    "two versions of a group exclude each other, and facilitators have signed both: one of them misleads the others";
 
 /// Networks kept at once, newest first: enough to cross a few removals, few enough to read.
 const NETWORKS: usize = 6;
@@ -338,7 +342,12 @@ impl<M: Mls> Group<M> {
             return;
         }
         self.selected = seen;
-        if self.dag.reselect(&self.log) || self.view.heads.is_empty() {
+        let conflicts = self.dag.conflicts;
+        let moved = self.dag.reselect(&self.log);
+        if self.dag.conflicts > conflicts {
+            ctx.notice(Notice::Warning { text: RIVALS });
+        }
+        if moved || self.view.heads.is_empty() {
             self.follow(from, ctx);
         } else if self.view.heads != self.log.heads_above(self.tip_heads()) {
             self.refresh_view(ctx);

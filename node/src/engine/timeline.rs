@@ -135,6 +135,8 @@ pub(crate) struct Timeline {
     /// Envelopes that no known one comes after.
     newest: BTreeSet<EnvelopeId>,
     chains: BTreeMap<DeviceId, BTreeMap<u64, EnvelopeId>>,
+    /// Whose devices said two things in one place of their chain.
+    doubled: BTreeSet<PersonaId>,
     expiring: BTreeSet<(u64, EnvelopeId)>,
 }
 
@@ -187,7 +189,10 @@ impl Timeline {
         if self.children.get(&id).is_none_or(BTreeSet::is_empty) {
             self.newest.insert(id);
         }
-        self.chains.entry(kept.device).or_default().entry(kept.seq).or_insert(id);
+        let first = *self.chains.entry(kept.device).or_default().entry(kept.seq).or_insert(id);
+        if first != id {
+            self.doubled.insert(kept.persona);
+        }
         self.by_message.entry(kept.message).or_insert(id);
         if let Some(at) = kept.expires_s.filter(|_| kept.signed.is_some()) {
             self.expiring.insert((at, id));
@@ -255,6 +260,11 @@ impl Timeline {
     pub(crate) fn chain_end(&self, device: &DeviceId) -> (u64, EnvelopeId) {
         let last = self.chains.get(device).and_then(|c| c.last_key_value());
         last.map_or((1, EnvelopeId([0; 32])), |(seq, id)| (seq + 1, *id))
+    }
+
+    /// Who said two things in one place of a chain.
+    pub(crate) fn doubled(&self) -> &BTreeSet<PersonaId> {
+        &self.doubled
     }
 
     /// Last sequence number and envelope of each device of a persona.

@@ -43,6 +43,11 @@ const CLOSED: Refusal =
 const FULL: Refusal =
     Refusal::new(Kind::Storage, "too many messages wait to be delivered: connect to the network first");
 
+///
+const TWICE: &str =
+    "a member said two things where only one can be: their vault is in use twice, or they mislead the group";
+const OWN_TWICE: &str = "this vault is in use twice, or was set back to an old copy: use one of them only";
+
 impl<M: Mls> Group<M> {
     /// Says something. On disk with this call's effects; delivery is the outbox's.
     pub(crate) fn say(&mut self, content: &Content, ctx: &mut Ctx<'_, M>) -> Result<MessageId, Refusal> {
@@ -249,7 +254,11 @@ impl<M: Mls> Group<M> {
         let own = kept.persona == self.me();
         let says = kept.says.clone();
         let row = kept.to_row();
+        let known = self.timeline.doubled().len();
         let outcome = self.timeline.insert(id, kept);
+        if self.timeline.doubled().len() > known {
+            ctx.notice(Notice::Warning { text: if own { OWN_TWICE } else { TWICE } });
+        }
         ctx.write(self.id, Table::Envelope, &id.0, Some(row));
         if let Says::Retract(target) = says
             && self.timeline.row(&target).is_some_and(|r| r.retracted)
