@@ -111,7 +111,7 @@ pub(crate) struct Group<M: Mls> {
     held_at: usize,
     /// Ops and frames that wait for what they rest on, and the keys of their rows.
     waiting: pending::Waiting,
-    /// Since when frames wait, without a break.
+    /// When frames that waited last were a reason to wait for them.
     waiting_since: Option<Timestamp>,
     carry: carry::Carry,
     signing: sign::Signing,

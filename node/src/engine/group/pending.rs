@@ -12,8 +12,10 @@ use crate::{
     store::Table,
 };
 
-/// A member does not commit this long while frames wait.
+/// A member does not commit or sign this long while frames wait; and then for this long whatever waits is no reason any
+/// more, or who always has another such frame ready would hold up everybody.
 const CATCH_UP_MS: u64 = 60_000;
+const CATCH_UP_AGAIN_MS: u64 = 600_000;
 
 /// Keys of the rows of waiting ops, frames and signatures, by their ids.
 pub(super) type Waiting = BTreeMap<[u8; 32], [u8; 32]>;
@@ -64,10 +66,11 @@ impl<M: Mls> Group<M> {
     /// can send what rests on nothing.
     pub(super) fn is_catching_up(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
         if !self.dag.is_waiting() {
-            self.waiting_since = None;
             return false;
         }
-        let until = self.waiting_since.get_or_insert(ctx.now).plus_ms(CATCH_UP_MS);
+        let since = self.waiting_since.filter(|since| ctx.now.since(*since) < CATCH_UP_AGAIN_MS).unwrap_or(ctx.now);
+        self.waiting_since = Some(since);
+        let until = since.plus_ms(CATCH_UP_MS);
         if until > ctx.now {
             ctx.wake_at(until);
         }
