@@ -201,6 +201,7 @@ impl<M: Mls> Group<M> {
         if let Ok(checked) = envelope::check(&self.id, signed)
             && checked.content.device == sender.device
             && checked.content.persona == sender.persona
+            && self.was_in(&checked.content)
         {
             self.accept(checked, ctx);
         }
@@ -217,6 +218,7 @@ impl<M: Mls> Group<M> {
         for signed in shared.envelopes {
             if let Ok(checked) = envelope::check(&self.id, signed)
                 && self.vouched(&checked.content.persona, &checked.content.device)
+                && self.was_in(&checked.content)
             {
                 self.accept(checked, ctx);
             }
@@ -235,6 +237,12 @@ impl<M: Mls> Group<M> {
                 .content(&id)
                 .is_some_and(|c| c.persona == *persona && c.device == *device && !matches!(c.body, OpBody::Leave))
         })
+    }
+
+    /// Whether the device had a leaf where it says that it first sent this, as far as that node is known here.
+    fn was_in(&self, content: &EnvelopeContent) -> bool {
+        let is_its = |leaf: &Leaf| leaf.device == content.device && leaf.persona == content.persona;
+        self.dag.entry(&content.node).is_none_or(|entry| entry.facts.leaves.iter().any(is_its))
     }
 
     /// Puts a checked envelope into the timeline, on disk, and on the screen.
