@@ -129,8 +129,10 @@ impl Desk {
                 session.add(Queue::new(network.id(), day, cursor, keys));
             };
             add(network.control_queue(&key), None);
-            let from = from.0.max(network.first_day().0).max(today.0.saturating_sub(DAYS));
-            for day in from..=today.0 + SKEW_DAYS {
+            let first = network.first_day().0;
+            let from = from.0.max(first).max(today.0.saturating_sub(DAYS));
+            // One that begins far ahead, whoever said so, is written in all the same: in its first day.
+            for day in from..=first.max(today.0 + SKEW_DAYS) {
                 add(network.daily_queue(Day(day), &key), Some(Day(day)));
             }
         }

@@ -35,7 +35,8 @@ impl<M: Mls> Group<M> {
     pub(super) fn show_gaps(&mut self, ctx: &mut Ctx<'_, M>) {
         let mut open: BTreeMap<PersonaId, u64> = BTreeMap::new();
         for (persona, missing) in self.timeline.gaps() {
-            *open.entry(persona).or_default() += missing;
+            let sum = open.entry(persona).or_default();
+            *sum = sum.saturating_add(missing);
         }
         let gaps = &mut self.gaps;
         gaps.open.retain(|p, _| open.contains_key(p));

@@ -239,8 +239,11 @@ impl<M: Mls> Group<M> {
             }
             Ok(Answer::Refused(Refused::NotFound)) => {
                 let today = ctx.today();
+                let firsts: Vec<_> = self.networks.iter().map(|n| (n.id(), n.first_day())).collect();
                 let Some(at) = self.desk.queue(address, queue) else { return };
-                if !at.made && at.day.is_none_or(|d| d.0.abs_diff(today.0) <= 2) {
+                let written_in =
+                    |d: Day| d.0.abs_diff(today.0) <= 2 || (d > today && firsts.contains(&(at.network, d)));
+                if !at.made && at.day.is_none_or(written_in) {
                     let (write_pk, read_pk, kind) = (at.keys.write_pk, at.keys.read_pk, at.keys.kind);
                     self.ask(
                         address,
