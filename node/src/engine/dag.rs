@@ -240,10 +240,13 @@ impl<N: MlsNode> Dag<N> {
         };
         if let Some(op) = judge::external_op(&commit) {
             // A Join travels inside its commit: it enters the log with it.
-            let id = op.id();
-            let _ = log.insert(op);
-            if !log.contains(&id) {
-                return self.wait(frame);
+            match log.insert(op) {
+                Ok(inserted) if inserted.waiting => return self.wait(frame),
+                Ok(_) => {}
+                Err(_) => {
+                    self.frames.insert(id, (frame, None));
+                    return Offered::Refused;
+                }
             }
         }
         if !child.facts().binding.heads.iter().all(|h| log.contains(h)) {
