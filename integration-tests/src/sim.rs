@@ -6,11 +6,14 @@
 
 mod check;
 mod crash;
+mod mischief;
 mod net;
 mod plan;
+mod scene;
 mod script;
 mod shrink;
 mod spoiler;
+mod villain;
 
 use std::{
     cmp::Reverse,
@@ -40,9 +43,11 @@ pub use check::Failure;
 pub(crate) use crash::Crash;
 pub use crash::{Strike, run_struck};
 pub use plan::{Act, Cut, Faults, Plan};
+pub use scene::{Disk, Invitation, Scene, lie};
 pub use script::{Report, run};
 pub use shrink::shrink;
 pub use spoiler::{Spoil, SpoiledMls};
+pub use villain::{Known, Villain, charter_op};
 
 /// In every name, charter and message: what must never be readable in what leaves a node.
 pub(crate) const CANARY: &str = "canary-7";

@@ -122,8 +122,8 @@ impl<M: Mls> World<M> {
 
     fn check_roster(&mut self, story: &Story, here: &[usize]) -> Result<(), Failure> {
         let stays = |n: &usize| !story.removed.contains(n);
-        let expected: BTreeSet<_> =
-            (0..self.nodes.len()).filter(stays).filter_map(|n| story.persona.get(n).copied().flatten()).collect();
+        let personas = (0..self.nodes.len()).filter(stays).filter_map(|n| story.persona.get(n).copied().flatten());
+        let expected: BTreeSet<_> = personas.chain(story.guests.iter().copied()).collect();
         for node in here {
             let Some(Answer::Group { members, .. }) = self.query(*node, Command::GroupShow { group: story.group })
             else {

@@ -11,7 +11,7 @@ use hearth_protocol::{
     card::Record,
     cbor,
     id::GroupId,
-    mailbox::{Action, Request, pow_solve, queue_id, relay_key, request_message},
+    mailbox::{Action, Answer, Request, pow_solve, queue_id, relay_key, request_message},
     time::Timestamp,
 };
 
@@ -297,16 +297,17 @@ impl<M: Mls> World<M> {
         (relay, session): (usize, SessionId),
         (group, ticket): (GroupId, Ticket),
         (mut action, signer): (Action, Option<[u8; 32]>),
-    ) {
+    ) -> Option<Answer> {
         let cut = !self.reaches(node, RELAY + relay) || !self.reaches(RELAY + relay, node);
         if cut {
             self.drop_sessions(node, Some((group, relay)));
         }
         let now = Timestamp(self.now);
-        let Some(at) = self.relays.get_mut(relay) else { return };
+        let at = self.relays.get_mut(relay)?;
         let Some((_, _, _, nonce)) = at.sessions.get(&session).copied() else {
             let event = LaneEvent::RelayAnswer { group, ticket, answer: Err(RelayFailure::Unreachable) };
-            return self.plan(self.now + HOP_MS, Happening::Lane { node, life, event });
+            self.plan(self.now + HOP_MS, Happening::Lane { node, life, event });
+            return None;
         };
         if let Action::Create { write_pk, read_pk, kind, pow } = &mut action {
             let bits = at.mailbox.pow_bits(now);
@@ -329,7 +330,7 @@ impl<M: Mls> World<M> {
             })
             .collect();
         let address = at.address.clone();
-        let event = LaneEvent::RelayAnswer { group, ticket, answer: Ok(outcome.answer) };
+        let event = LaneEvent::RelayAnswer { group, ticket, answer: Ok(outcome.answer.clone()) };
         self.plan(self.now + HOP_MS, Happening::Lane { node, life, event });
         for ((to, life, group), queue, blob) in pushes {
             if self.reaches(RELAY + relay, to) {
@@ -337,6 +338,7 @@ impl<M: Mls> World<M> {
                 self.plan(self.now + HOP_MS, Happening::Lane { node: to, life, event });
             }
         }
+        Some(outcome.answer)
     }
 }
 

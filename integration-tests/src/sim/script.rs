@@ -42,10 +42,12 @@ pub(crate) struct Story {
     /// An epoch at which it was in.
     pub(crate) since: Vec<u64>,
     pub(crate) removed: Vec<usize>,
+    /// Members that no node stands behind.
+    pub(crate) guests: Vec<PersonaId>,
     /// Removals whose reply was lost in a crash.
     perhaps_removed: Vec<usize>,
     pub(crate) gone: Option<usize>,
-    link: String,
+    pub(super) link: String,
     asleep: Vec<usize>,
 }
 
@@ -99,7 +101,7 @@ impl<M: Mls> World<M> {
     }
 
     /// The first node makes the group and a link for all others.
-    fn found(&mut self, plan: &Plan) -> Result<Story, Failure> {
+    pub(super) fn found(&mut self, plan: &Plan) -> Result<Story, Failure> {
         for node in 0..self.nodes.len() {
             self.start(node);
         }
@@ -130,6 +132,7 @@ impl<M: Mls> World<M> {
             persona: personas,
             since: vec![0; self.nodes.len()],
             removed: vec![],
+            guests: vec![],
             perhaps_removed: vec![],
             gone: None,
             link: link.expose().to_owned(),
@@ -164,7 +167,7 @@ impl<M: Mls> World<M> {
     }
 
     /// Everybody tries to come in first, some at once.
-    fn come_in(&mut self, story: &mut Story, plan: &Plan) {
+    pub(super) fn come_in(&mut self, story: &mut Story, plan: &Plan) {
         if plan.alone {
             self.sleep(story, 0);
         }
@@ -177,7 +180,7 @@ impl<M: Mls> World<M> {
         self.wait(MINUTE);
     }
 
-    fn act(&mut self, story: &mut Story, act: &Act) {
+    pub(super) fn act(&mut self, story: &mut Story, act: &Act) {
         let group = story.group;
         match act {
             Act::Say(node) => self.say(story, *node),
@@ -220,7 +223,7 @@ impl<M: Mls> World<M> {
         }
     }
 
-    fn join(&mut self, story: &mut Story, node: usize) {
+    pub(super) fn join(&mut self, story: &mut Story, node: usize) {
         if story.persona.get(node).is_none_or(|p| p.is_some()) || !self.is_up(node) {
             return;
         }
@@ -233,7 +236,7 @@ impl<M: Mls> World<M> {
     }
 
     /// Every facilitator who hears a knock says yes.
-    fn let_in(&mut self, story: &Story) {
+    pub(super) fn let_in(&mut self, story: &Story) {
         if !self.knock {
             return;
         }
@@ -248,7 +251,7 @@ impl<M: Mls> World<M> {
     }
 
     /// A reply may be lost in a crash, and the join stand all the same: what counts is what the node says.
-    fn look_who_is_in(&mut self, story: &mut Story, node: usize) {
+    pub(super) fn look_who_is_in(&mut self, story: &mut Story, node: usize) {
         if story.persona.get(node).is_none_or(|p| p.is_some()) || !self.is_member(story, node) {
             return;
         }
@@ -348,7 +351,7 @@ impl<M: Mls> World<M> {
     }
 
     /// Everything comes back and has to agree. Returns how many rounds it took.
-    fn heal(&mut self, story: &mut Story) -> Result<usize, Failure> {
+    pub(super) fn heal(&mut self, story: &mut Story) -> Result<usize, Failure> {
         self.mend();
         if let Some(gone) = story.gone {
             self.stop(gone);
