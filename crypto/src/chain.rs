@@ -56,8 +56,16 @@ pub struct Verified {
     pub node: Option<NodeId>,
     /// Who decides about what follows Genesis, then about what follows each link.
     policies: Vec<NodePolicy>,
-    /// Epoch and heads of the last link.
+    /// Depth and heads of the last link.
     last: (u64, Vec<OpId>),
+}
+
+impl Verified {
+    fn advance(&mut self, told: Told) {
+        self.node = Some(told.context.node);
+        self.policies.push(told.state.node_policy());
+        self.last = (told.context.depth(), told.context.binding.heads);
+    }
 }
 
 impl<M: Mls> Ground<'_, M> {
@@ -73,9 +81,7 @@ impl<M: Mls> Ground<'_, M> {
             if !is_quorum(known.policies.last()?, &told.state, &signers) {
                 return None;
             }
-            known.node = Some(told.context.node);
-            known.policies.push(told.state.node_policy());
-            known.last = (told.context.epoch, told.context.binding.heads);
+            known.advance(told);
         }
         Some(known)
     }
@@ -93,19 +99,39 @@ impl<M: Mls> Ground<'_, M> {
         (chain.len() <= CHAIN_MAX).then_some(chain)
     }
 
+    /// Whether a chain leads on from a node whose policy, depth and heads are known: of its links that are later
+    /// there is at least one, and each is signed by a quorum of those who decided at that node or at an earlier such link.
+    #[must_use]
+    pub fn leads_on(&self, from: (&NodePolicy, u64, &[OpId]), chain: &[Link]) -> bool {
+        let (policy, depth, heads) = from;
+        let mut known = Verified { node: None, policies: vec![policy.clone()], last: (depth, heads.to_vec()) };
+        let later = |link: &&Link| self.mls.read_context(&link.context).is_ok_and(|c| c.depth() > depth);
+        for link in chain.iter().filter(later) {
+            let Some(told) = self.follow(&known, link) else { return false };
+            let Some(signers) = self.signers(&told.context.node, &link.signatures) else { return false };
+            if !known.policies.iter().any(|policy| is_quorum(policy, &told.state, &signers)) {
+                return false;
+            }
+            known.advance(told);
+        }
+        known.node.is_some()
+    }
+
     /// Reads a link as one that comes after what is known.
     fn follow(&self, known: &Verified, link: &Link) -> Option<Told> {
         let context = self.mls.read_context(&link.context).ok()?;
-        let (epoch, heads) = &known.last;
-        let binding = &context.binding;
+        let (last, heads) = &known.last;
+        let (binding, depth) = (&context.binding, context.depth());
         let genesis = self.log.get(&OpId(self.group.0))?;
         let here = context.mls_group_id == mls_group_id(genesis, binding.generation);
-        let later = context.epoch > *epoch && binding.heads.iter().all(|h| self.log.contains(h));
-        if !here || !later || !self.log.covers(&binding.heads, heads) {
+        // A self-update or a join keeps an earlier extension, which does not say all of what its node realises.
+        let written_here = binding.epoch == context.epoch;
+        let later = depth > *last && binding.heads.iter().all(|h| self.log.contains(h));
+        if !here || !written_here || !later || !self.log.covers(&binding.heads, heads) {
             return None;
         }
         let elders: Elders =
-            self.elders.iter().filter(|(_, (depth, _))| *depth < context.epoch).map(|(p, at)| (*p, *at)).collect();
+            self.elders.iter().filter(|(_, (came, _))| *came < depth).map(|(p, at)| (*p, *at)).collect();
         let state = self.log.state_at(&binding.heads, &elders);
         (state.roster_root(&elders) == binding.roster_root).then_some(Told { context, state })
     }

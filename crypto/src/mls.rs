@@ -68,6 +68,12 @@ pub struct Binding {
     /// MLS generation: 0, then one more with every Restart.
     #[n(4)]
     pub generation: u32,
+    /// Depth in the commit DAG of the generation's first node: MLS epochs count from there.
+    #[n(5)]
+    pub began: u64,
+    /// MLS epoch of the node that wrote this extension: self-updates and commits from outside keep it as it was.
+    #[n(6)]
+    pub epoch: u64,
 }
 
 /// A leaf of the tree.
@@ -86,25 +92,56 @@ pub struct Leaf {
 pub struct NodeFacts {
     /// Its id.
     pub node: NodeId,
+    /// The MLS group's id.
+    pub mls_group_id: [u8; 32],
     /// MLS epoch; ambiguous in forks, so only ever shown, never used as an address.
     pub epoch: u64,
+    /// The MLS group's ciphersuite.
+    pub suite: Suite,
     /// The extension.
     pub binding: Binding,
     /// Every leaf, by index.
     pub leaves: Vec<Leaf>,
 }
 
-/// What a GroupContext says, read without its tree: of any node, checked by nobody.
+impl NodeFacts {
+    /// Nodes above it, over all generations.
+    #[must_use]
+    pub fn depth(&self) -> u64 {
+        self.binding.began.saturating_add(self.epoch)
+    }
+}
+
+/// What a GroupContext and its confirmation tag say, read without the tree: of any node, checked by nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeContext {
     /// The node that it makes.
     pub node: NodeId,
     /// The MLS group's id.
     pub mls_group_id: [u8; 32],
+    /// Its ciphersuite.
+    pub suite: Suite,
     /// MLS epoch.
     pub epoch: u64,
     /// The extension.
     pub binding: Binding,
+}
+
+impl NodeContext {
+    /// Nodes above it, over all generations.
+    #[must_use]
+    pub fn depth(&self) -> u64 {
+        self.binding.began.saturating_add(self.epoch)
+    }
+}
+
+/// Where a message says that it belongs, in clear in its header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The MLS group's id.
+    pub mls_group_id: [u8; 32],
+    /// MLS epoch.
+    pub epoch: u64,
 }
 
 /// What a commit does, read and verified (signature, membership, tree) but not yet judged by policy.
@@ -200,7 +237,7 @@ pub enum MlsError {
 pub trait MlsNode: Sized {
     /// What anybody can read of it.
     fn facts(&self) -> &NodeFacts;
-    /// TLS encoding of its GroupContext, which its NodeId hashes.
+    /// TLS encodings of its GroupContext and its confirmation tag, which its NodeId hashes.
     ///
     /// # Errors
     /// [`MlsError::Library`].
@@ -285,13 +322,13 @@ pub trait Mls {
     /// # Errors
     /// [`MlsError::Invalid`].
     fn open_group_info(&self, group_info: &[u8]) -> Result<Self::Node, MlsError>;
-    /// Reads a GroupContext as [`MlsNode::context`] gives it.
+    /// Reads what [`MlsNode::context`] gives.
     ///
     /// # Errors
     /// [`MlsError::Invalid`].
     fn read_context(&self, context: &[u8]) -> Result<NodeContext, MlsError>;
-    /// The MLS epoch that a commit or application message claims, in clear in its header; `None` if it is neither.
-    fn epoch_of(&self, message: &[u8]) -> Option<u64>;
+    /// Where a commit or application message claims to belong; `None` if it is neither.
+    fn place_of(&self, message: &[u8]) -> Option<Place>;
     /// Joins from outside on the node of `group_info`: the child, and the commit to send. `aad` carries the Join.
     ///
     /// # Errors
@@ -307,11 +344,11 @@ pub trait Mls {
     /// # Errors
     /// [`MlsError::Library`].
     fn key_package(&self, device: &DeviceKeys, suite: Suite) -> Result<(Vec<u8>, Rows), MlsError>;
-    /// Reads whose KeyPackage it is, after checking it.
+    /// Reads whose KeyPackage it is, after checking it and that it is of this suite.
     ///
     /// # Errors
     /// [`MlsError::Invalid`].
-    fn inspect_key_package(&self, key_package: &[u8]) -> Result<AddedLeaf, MlsError>;
+    fn inspect_key_package(&self, key_package: &[u8], suite: Suite) -> Result<AddedLeaf, MlsError>;
     /// Opens a Welcome with a KeyPackage's private rows, which stay usable until the caller drops them.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ use symbol::Key;
 use wire::{Content, GroupInfo, KeyPackage, PrivateKeys, Welcome};
 
 use crate::{
-    mls::{AddedLeaf, Binding, Mls, MlsError, NodeContext, Rows, Suite},
+    mls::{AddedLeaf, Binding, Mls, MlsError, NodeContext, Place, Rows, Suite},
     persona::DeviceKeys,
 };
 
@@ -91,14 +91,17 @@ impl Mls for ModelMls {
     }
 
     fn read_context(&self, context: &[u8]) -> Result<NodeContext, MlsError> {
-        let context: public::Context = cbor::from_slice(context, wire::MAX).map_err(|_| MlsError::Invalid)?;
-        let (node, mls_group_id, epoch) = (context.node(), context.group, context.epoch);
-        Ok(NodeContext { node, mls_group_id, epoch, binding: context.binding })
+        let confirmed: public::Confirmed = cbor::from_slice(context, wire::MAX).map_err(|_| MlsError::Invalid)?;
+        let (node, context) = (confirmed.node(), confirmed.context);
+        let suite = Suite::from_code(context.suite).ok_or(MlsError::Invalid)?;
+        Ok(NodeContext { node, mls_group_id: context.group, suite, epoch: context.epoch, binding: context.binding })
     }
 
-    fn epoch_of(&self, message: &[u8]) -> Option<u64> {
-        let commit = wire::read::<wire::Commit>(wire::COMMIT, message).map(|c| c.content.epoch);
-        commit.or_else(|_| wire::read::<wire::Message>(wire::MESSAGE, message).map(|m| m.epoch)).ok()
+    fn place_of(&self, message: &[u8]) -> Option<Place> {
+        let commit = wire::read::<wire::Commit>(wire::COMMIT, message).map(|c| (c.content.group, c.content.epoch));
+        let either =
+            commit.or_else(|_| wire::read::<wire::Message>(wire::MESSAGE, message).map(|m| (m.group, m.epoch)));
+        either.ok().map(|(mls_group_id, epoch)| Place { mls_group_id, epoch })
     }
 
     fn join_external(
@@ -135,8 +138,9 @@ impl Mls for ModelMls {
         Ok((bytes, Rows::from([row])))
     }
 
-    fn inspect_key_package(&self, key_package: &[u8]) -> Result<AddedLeaf, MlsError> {
-        KeyPackage::read(key_package).map(|package| package.added(key_package)).ok_or(MlsError::Invalid)
+    fn inspect_key_package(&self, key_package: &[u8], suite: Suite) -> Result<AddedLeaf, MlsError> {
+        let package = KeyPackage::read(key_package).filter(|package| package.suite == suite.code());
+        package.map(|package| package.added(key_package)).ok_or(MlsError::Invalid)
     }
 
     fn join_welcome(&self, device: &DeviceKeys, private: &Rows, welcome: &[u8]) -> Result<ModelNode, MlsError> {

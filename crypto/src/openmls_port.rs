@@ -29,7 +29,7 @@ use settings::{Crypto, DeviceSigner, Provider};
 use store::NodeStore;
 
 use crate::{
-    mls::{AddedLeaf, Binding, Mls, MlsError, NodeContext, Rows, Suite},
+    mls::{AddedLeaf, Binding, Mls, MlsError, NodeContext, Place, Rows, Suite},
     persona::DeviceKeys,
 };
 
@@ -114,13 +114,14 @@ impl Mls for OpenMls {
         facts::read_context(context).ok_or(MlsError::Invalid)
     }
 
-    fn epoch_of(&self, message: &[u8]) -> Option<u64> {
+    fn place_of(&self, message: &[u8]) -> Option<Place> {
         let message = match node::read(message).ok()? {
             MlsMessageBodyIn::PublicMessage(message) => ProtocolMessage::from(message),
             MlsMessageBodyIn::PrivateMessage(message) => ProtocolMessage::from(message),
             _ => return None,
         };
-        Some(message.epoch().as_u64())
+        let mls_group_id = message.group_id().as_slice().try_into().ok()?;
+        Some(Place { mls_group_id, epoch: message.epoch().as_u64() })
     }
 
     fn join_external(
@@ -168,8 +169,9 @@ impl Mls for OpenMls {
         Ok((bytes, store.rows()))
     }
 
-    fn inspect_key_package(&self, key_package: &[u8]) -> Result<AddedLeaf, MlsError> {
-        key_package_in(&self.crypto, key_package).map(|(_, leaf)| leaf)
+    fn inspect_key_package(&self, key_package: &[u8], suite: Suite) -> Result<AddedLeaf, MlsError> {
+        let (package, leaf) = key_package_in(&self.crypto, key_package)?;
+        if package.ciphersuite() == settings::ciphersuite(suite) { Ok(leaf) } else { Err(MlsError::Invalid) }
     }
 
     fn join_welcome(&self, device: &DeviceKeys, private: &Rows, welcome: &[u8]) -> Result<OpenMlsNode, MlsError> {

@@ -269,9 +269,11 @@ fn void_nodes(dag: &Dag<'_>, certified: &BTreeSet<NodeId>) -> (BTreeSet<NodeId>,
         let refused_all = |who: &PersonaId| info.frames.iter().all(|f| nacks(f).any(|n| n == *who));
         let contradicts = |who: &PersonaId| refused_all(who) && (dag.signed(id, who) || dag.built_on(id, who));
         let policy = dag.policy(&info.parent);
-        let mut judges: BTreeSet<_> = policy.facilitators.iter().filter(|f| **f != info.author).collect();
+        // Whom it takes out has no say about it.
+        let judge = |who: &&PersonaId| **who != info.author && info.policy.members.contains(*who);
+        let mut judges: BTreeSet<_> = policy.facilitators.iter().filter(judge).collect();
         if judges.is_empty() {
-            judges = policy.members.iter().filter(|m| **m != info.author).collect();
+            judges = policy.members.iter().filter(judge).collect();
         }
         let mut open = info.frames.is_empty();
         for frame in &info.frames {

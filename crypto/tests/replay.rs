@@ -22,7 +22,8 @@ fn device(n: u8) -> DeviceKeys {
 
 fn binding(n: u8) -> Binding {
     let network = (n > 0).then_some(NodeId([9; 32]));
-    Binding { heads: vec![OpId([n; 32])], roster_root: [n; 32], network, first_day: 20_000, generation: 0 }
+    let (heads, roster_root) = (vec![OpId([n; 32])], [n; 32]);
+    Binding { heads, roster_root, network, first_day: 20_000, generation: 0, began: 0, epoch: 0 }
 }
 
 fn commit(node: &OpenMlsNode, by: &DeviceKeys, plan: &CommitPlan) -> OwnCommit<OpenMlsNode> {

@@ -513,8 +513,8 @@ fn replay_of_any_frame<M: Mls + 'static>(make: fn(u64) -> M) {
     }
     scene.soon();
     assert_eq!(agreed(&mut scene), tip);
-    for node in 0..4 {
-        assert_eq!((scene.messages(node), scene.told(node)), (before[node].clone(), 1));
+    for (node, before) in before.into_iter().enumerate() {
+        assert_eq!((scene.messages(node), scene.told(node)), (before, 1));
     }
     assert_eq!(scene.roster(0).len(), 4);
 }
@@ -747,7 +747,7 @@ fn a_welcome_into_a_forged_group<M: Mls + 'static>(make: fn(u64) -> M) {
     let genesis = villain.log.get(&OpId(scene.group().0)).unwrap().clone();
     let binding = Binding { heads: vec![genesis.id()], ..villain.nodes[&tip].state.facts().binding.clone() };
     let root = villain.log.state_at(&[genesis.id()], &()).roster_root(&());
-    let binding = Binding { roster_root: root, network: None, ..binding };
+    let binding = Binding { roster_root: root, network: None, epoch: 0, ..binding };
     let id = mls_group_id(&genesis, 0);
     let forged = villain.mls.create(&villain.keys, &id, Suite::Classic, &binding).unwrap();
     let own = villain.found(forged);

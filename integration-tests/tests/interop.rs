@@ -24,7 +24,8 @@ fn device(n: u8) -> DeviceKeys {
 
 fn binding(n: u8) -> Binding {
     let network = (n > 0).then_some(NodeId([9; 32]));
-    Binding { heads: vec![OpId([n; 32])], roster_root: [n; 32], network, first_day: 20_000, generation: 0 }
+    let (heads, roster_root) = (vec![OpId([n; 32])], [n; 32]);
+    Binding { heads, roster_root, network, first_day: 20_000, generation: 0, began: 0, epoch: 0 }
 }
 
 fn add(package: Vec<u8>, n: u8) -> CommitPlan {
@@ -53,7 +54,12 @@ fn follow(node: &OpenMlsNode, commit: &[u8]) -> OpenMlsNode {
 fn same<C: MlsConfig>(ours: &mut OpenMlsNode, keys: &DeviceKeys, theirs: &mut Group<C>) {
     assert_eq!(ours.facts().epoch, theirs.current_epoch());
     let context = theirs.context().mls_encode_to_vec().unwrap();
-    assert_eq!(ours.facts().node, NodeId(hash(&[b"hearth node/1", &context])));
+    let ours_too = ours.context().unwrap();
+    // The GroupContext, then a vector of 32 bytes: the confirmation tag.
+    assert_eq!(ours_too.strip_prefix(context.as_slice()).map(|tag| (tag[0], tag.len())), Some((32, 33)));
+    assert_eq!(ours.facts().node, NodeId(hash(&[b"hearth node/2", &ours_too])));
+    let told = OpenMls::new().open_group_info(&peer::group_info(theirs).unwrap()).unwrap();
+    assert_eq!(told.facts(), ours.facts());
     assert_eq!(ours.authenticator().unwrap(), theirs.epoch_authenticator().unwrap().as_bytes());
     for label in ["hearth net/1", "hearth control/1", "hearth door/1"] {
         let exported = theirs.export_secret(label.as_bytes(), b"context", 32).unwrap();
@@ -138,7 +144,7 @@ fn they_add_and_remove_ours_and_we_add_and_remove_theirs() {
     let (package, private) = mls.key_package(&c, Suite::Classic).unwrap();
     let made = peer::commit(&mut theirs, std::slice::from_ref(&package), &[], Some(&binding(2))).unwrap();
     let commit = made.commit_message().to_bytes().unwrap();
-    assert_eq!(ours.check(&commit).unwrap().0.adds, [mls.inspect_key_package(&package).unwrap()]);
+    assert_eq!(ours.check(&commit).unwrap().0.adds, [mls.inspect_key_package(&package, Suite::Classic).unwrap()]);
     let mut ours = follow(&ours, &commit);
     let welcome = made.welcome_messages()[0].to_bytes().unwrap();
     let mut at_c = mls.join_welcome(&c, &private, &welcome).unwrap();

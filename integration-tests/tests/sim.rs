@@ -448,6 +448,31 @@ fn who_came_in_on_the_side_that_lost_comes_back() {
     }
 }
 
+/// One comes in on one side of a cut and the founder takes out another, knowing of it; the other side's commit wins, and
+/// the join that the removal rests on is lost with the fork.
+#[test]
+fn a_removal_that_rests_on_a_lost_join_is_said_again() {
+    for seed in 0..20 {
+        // The founder, nodes 2 and 4 and the first relay on one side.
+        let side = 1 | 1 << 2 | 1 << 4 | 1 << 5;
+        let acts = vec![
+            (200, Act::Promote(1, true)),
+            (60_000, Act::Partition { side, one_way: false }),
+            (20_000, Act::Join(4)),
+            (200, Act::Expel(0, 2)),
+            (200, Act::Charter(1)),
+            (200, Act::Say(3)),
+            (60_000, Act::Mend),
+            (120_000, Act::Say(0)),
+            (300_000, Act::Agree),
+        ];
+        let plan = Plan { seed, relays: 2, late: 1, ..calm(5, acts) };
+        let report = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+        assert_eq!((report.members, report.removed), (4, 1), "{plan}");
+        assert!(report.forks > 0, "{plan}");
+    }
+}
+
 /// The network of everybody who came back, which must be one.
 fn network(plan: &Plan) -> String {
     let report = with_model(plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));

@@ -42,7 +42,8 @@ impl World {
         log.insert(first.clone()).unwrap();
         let mls = ModelMls::new([1; 32]);
         let roster_root = log.state_at(&log.heads(), &()).roster_root(&());
-        let binding = Binding { heads: log.heads(), roster_root, network: None, first_day: 1, generation: 0 };
+        let heads = log.heads();
+        let binding = Binding { heads, roster_root, network: None, first_day: 1, generation: 0, began: 0, epoch: 0 };
         let node = mls.create(&keys(0), &mls_group_id(&first, 0), Suite::Classic, &binding).unwrap();
         let elders = (0..4).map(|who| (keys(who).persona(), (u64::from(who), u32::from(who)))).collect();
         Self { mls, group, log, elders, node }
@@ -74,7 +75,7 @@ impl World {
             self.elders.iter().filter(|(_, (depth, _))| *depth < epoch).map(|(p, at)| (*p, *at)).collect();
         let roster_root = self.log.state_at(&heads, &elders).roster_root(&elders);
         let network = Some(self.node.facts().binding.network.unwrap_or(self.node.facts().node));
-        let binding = Binding { heads, roster_root, network, first_day: 1, generation: 0 };
+        let binding = Binding { heads, roster_root, network, first_day: 1, generation: 0, began: 0, epoch };
         let plan = CommitPlan { binding: Some(binding), ..CommitPlan::default() };
         self.node = self.node.commit(&keys(0), &plan, &mut rng(7)).unwrap().child;
         self.link(signers)
@@ -198,6 +199,42 @@ fn who_came_first_is_what_the_node_bound() {
     // Who came after a link is no matter to it.
     world.elders.insert(keys(3).persona(), (9, 3));
     assert!(world.leads_to(&chain).is_some());
+}
+
+/// A node that a joiner made keeps the binding of an earlier one, which does not say that the joiner is in.
+#[test]
+fn a_link_is_where_its_binding_was_written() {
+    let (mut world, chain) = two_links();
+    let info = world.node.group_info(&keys(0)).unwrap();
+    let (_, joined) = world.mls.join_external(&keys(3), &info, b"a join").unwrap();
+    world.node = joined;
+    assert_eq!(world.node.facts().binding.epoch + 1, world.node.facts().epoch);
+    let link = world.link(&[0, 1, 2]);
+    assert!(world.ground().extend(&chain, link.clone()).is_none());
+    assert_eq!(world.leads_to(&[link]), None);
+}
+
+/// Whoever decided once, and does not any more, leads nobody on who knows better.
+#[test]
+fn a_chain_leads_on_by_those_who_decide_where_one_stands() {
+    let (mut world, _) = two_links();
+    let decided = |policy: &[u8]| NodePolicy {
+        facilitators: policy.iter().map(|who| keys(*who).persona()).collect(),
+        members: (0..4).map(|who| keys(who).persona()).collect(),
+    };
+    let (at, heads) = (world.node.facts().depth(), world.node.facts().binding.heads.clone());
+    world.say(1, charter("Later"));
+    let by_two = world.commit(&[0, 1]);
+    let leads_on =
+        |policy: &[u8], depth, chain: &[Link]| world.ground().leads_on((&decided(policy), depth, &heads), chain);
+    assert!(leads_on(&[0, 1, 2], at, std::slice::from_ref(&by_two)));
+    assert!(!leads_on(&[1, 2, 3], at, std::slice::from_ref(&by_two)), "one of three");
+    assert!(!leads_on(&[0, 1, 2], at + 1, std::slice::from_ref(&by_two)), "nothing later");
+    assert!(!leads_on(&[0, 1, 2], at, &[]));
+    // A founder who was removed since still leads from Genesis.
+    let alone = world.link(&[0]);
+    assert!(world.leads_to(std::slice::from_ref(&alone)).is_some());
+    assert!(!leads_on(&[1, 2], at, &[alone]));
 }
 
 #[test]

@@ -145,7 +145,7 @@ impl MlsNode for ModelNode {
             None => Some(symbol::init_secret(&secret.epoch)),
         };
         let (Some(commit_secret), Some(init)) = (commit_secret, init) else { return Err(MlsError::CannotOpen) };
-        let epoch = symbol::epoch_secret(&symbol::joiner_secret(&init, &commit_secret, &child.facts.node.0));
+        let epoch = symbol::epoch_secret(&symbol::joiner_secret(&init, &commit_secret, &child.unconfirmed()));
         if commit.tag != symbol::confirmation(&epoch, &child.confirmed) {
             return Err(MlsError::CannotOpen);
         }

@@ -36,7 +36,7 @@ pub(super) struct Context {
     #[cbor(n(0), with = "minicbor::bytes")]
     pub(super) group: [u8; 32],
     #[n(1)]
-    suite: u16,
+    pub(super) suite: u16,
     #[n(2)]
     pub(super) epoch: u64,
     #[cbor(n(3), with = "minicbor::bytes")]
@@ -47,9 +47,18 @@ pub(super) struct Context {
     pub(super) binding: Binding,
 }
 
-impl Context {
+/// A node's context and confirmation tag.
+#[derive(Encode, Decode)]
+pub(super) struct Confirmed {
+    #[n(0)]
+    pub(super) context: Context,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub(super) tag: Key,
+}
+
+impl Confirmed {
     pub(super) fn node(&self) -> NodeId {
-        NodeId(hash(&[b"hearth node/1", &cbor::to_vec(self)]))
+        NodeId(hash(&[b"hearth node/2", &cbor::to_vec(self)]))
     }
 }
 
@@ -107,27 +116,33 @@ impl Public {
             tree.extend(key);
         }
         let tree = hash(&[&tree]);
-        let context = Context { group, suite: suite.code(), epoch, tree, confirmed, binding: binding.clone() };
-        Self {
-            group,
-            suite,
-            facts: NodeFacts { node: context.node(), epoch, binding, leaves },
-            keys,
-            confirmed,
-            tag,
-            tree,
-        }
+        let facts = NodeFacts { node: NodeId([0; 32]), mls_group_id: group, epoch, suite, binding, leaves };
+        let mut public = Self { group, suite, facts, keys, confirmed, tag, tree };
+        public.confirm(tag);
+        public
     }
 
-    pub(super) fn context(&self) -> Context {
-        Context {
+    /// The tag decides the node.
+    fn confirm(&mut self, tag: Key) {
+        self.tag = tag;
+        self.facts.node = self.context().node();
+    }
+
+    pub(super) fn context(&self) -> Confirmed {
+        let context = Context {
             group: self.group,
             suite: self.suite.code(),
             epoch: self.facts.epoch,
             tree: self.tree,
             confirmed: self.confirmed,
             binding: self.facts.binding.clone(),
-        }
+        };
+        Confirmed { context, tag: self.tag }
+    }
+
+    /// What a commit's secrets rest on, before there is a tag.
+    pub(super) fn unconfirmed(&self) -> Key {
+        hash(&[b"model context", &cbor::to_vec(&self.context().context)])
     }
 
     pub(super) fn from_parts(row: &PublicRow) -> Option<Self> {
@@ -347,10 +362,10 @@ impl Public {
         let signature = symbol::sign(device.device(), &self.facts.node.0, &cbor::to_vec(&content));
         let mut commit = Commit { content, signature, tag: [0; 32] };
         let (facts, mut child) = self.check(&commit)?;
-        let joiner = symbol::joiner_secret(&init, &commit_secret, &child.facts.node.0);
+        let joiner = symbol::joiner_secret(&init, &commit_secret, &child.unconfirmed());
         let epoch = symbol::epoch_secret(&joiner);
         commit.tag = symbol::confirmation(&epoch, &child.confirmed);
-        child.tag = commit.tag;
+        child.confirm(commit.tag);
         let own = facts.author.index;
         let welcome = (!facts.adds.is_empty()).then(|| {
             let info = child.info(device, own, &epoch);

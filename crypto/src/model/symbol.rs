@@ -85,8 +85,8 @@ pub(super) fn external_key(epoch: &Key) -> Key {
 }
 
 /// What a Welcome carries.
-pub(super) fn joiner_secret(init: &Key, commit: &Key, node: &[u8; 32]) -> Key {
-    hash(&[b"model joiner", init, commit, node])
+pub(super) fn joiner_secret(init: &Key, commit: &Key, context: &Key) -> Key {
+    hash(&[b"model joiner", init, commit, context])
 }
 
 /// The secret of an epoch.

@@ -28,6 +28,13 @@ pub(super) fn is_own_commit(error: &ProcessMessageError<StoreError>) -> bool {
     matches!(error, ProcessMessageError::InvalidCommit(StageCommitError::OwnCommitMismatch))
 }
 
+/// Whether somebody changed the frame on its way: its membership tag, which members alone can check, is in nothing that
+/// names the node. Its author is not to blame.
+pub(super) fn is_tampered(error: &ProcessMessageError<StoreError>) -> bool {
+    let ProcessMessageError::ValidationError(error) = error else { return false };
+    matches!(error, ValidationError::InvalidMembershipTag | ValidationError::MissingMembershipTag)
+}
+
 fn commit(error: &StageCommitError) -> MlsError {
     match error {
         // No proposal is ever queued here, so one that is missing was sent by reference.

@@ -8,8 +8,8 @@ use openmls::{
     extensions::Extension,
     group::{GroupContext, PublicGroup, StagedCommit},
     prelude::{
-        CredentialType, KeyPackage, LeafNode, ProcessedMessage, ProcessedMessageContent, Proposal, ProposalOrRefType,
-        Sender,
+        ConfirmationTag, CredentialType, KeyPackage, LeafNode, ProcessedMessage, ProcessedMessageContent, Proposal,
+        ProposalOrRefType, Sender,
         tls_codec::{DeserializeBytes as _, Serialize as _},
     },
 };
@@ -18,12 +18,13 @@ use super::settings::{BINDING, endless, required_capabilities};
 use crate::{
     mls::{AddedLeaf, Binding, CommitFacts, Leaf, MlsError, NodeContext, NodeFacts, Suite},
     persona::{LeafCredential, verify_credential},
+    policy::judge::HEADS_MAX,
 };
 
 /// Begins what a NodeId hashes.
-const NODE_LABEL: &[u8] = b"hearth node/1";
+const NODE_LABEL: &[u8] = b"hearth node/2";
 /// The longest encoding of a [`Binding`].
-const BINDING_MAX: usize = 4_096;
+const BINDING_MAX: usize = HEADS_MAX * 34 + 128;
 /// The longest encoding of a [`LeafCredential`].
 const CREDENTIAL_MAX: usize = 256;
 
@@ -71,7 +72,7 @@ fn assemble(
     identify: impl Fn(u32, &LeafNode) -> Result<(PersonaId, DeviceId), MlsError>,
 ) -> Result<NodeFacts, MlsError> {
     let context = group.group_context();
-    Suite::from_code(context.ciphersuite().into()).ok_or(MlsError::Invalid)?;
+    let suite = Suite::from_code(context.ciphersuite().into()).ok_or(MlsError::Invalid)?;
     let binding = binding_of(context).ok_or(MlsError::Invalid)?;
     let leaves = group
         .treesync()
@@ -81,27 +82,37 @@ fn assemble(
             Ok(Leaf { index: index.u32(), persona, device })
         })
         .collect::<Result<Vec<_>, MlsError>>()?;
-    let node = node_id(&context_bytes(context)?);
-    Ok(NodeFacts { node, epoch: context.epoch().as_u64(), binding, leaves })
+    let node = node_id(&context_bytes(group)?);
+    let mls_group_id = context.group_id().as_slice().try_into().map_err(|_| MlsError::Invalid)?;
+    Ok(NodeFacts { node, mls_group_id, epoch: context.epoch().as_u64(), suite, binding, leaves })
 }
 
-pub(super) fn context_bytes(context: &GroupContext) -> Result<Vec<u8>, MlsError> {
-    context.tls_serialize_detached().map_err(|_| MlsError::Library)
+/// The GroupContext and the confirmation tag. The tag is in no signature, and the NodeIds of all descendants rest on it:
+/// with another tag it is another node.
+pub(super) fn context_bytes(group: &PublicGroup) -> Result<Vec<u8>, MlsError> {
+    encode(group.group_context(), group.confirmation_tag())
+}
+
+fn encode(context: &GroupContext, tag: &ConfirmationTag) -> Result<Vec<u8>, MlsError> {
+    let mut bytes = context.tls_serialize_detached().map_err(|_| MlsError::Library)?;
+    bytes.extend(tag.tls_serialize_detached().map_err(|_| MlsError::Library)?);
+    Ok(bytes)
 }
 
 fn node_id(context: &[u8]) -> NodeId {
     NodeId(hash(&[NODE_LABEL, context]))
 }
 
-/// What a GroupContext says, if it is one of ours.
+/// What a GroupContext and its confirmation tag say, if it is one of ours.
 pub(super) fn read_context(bytes: &[u8]) -> Option<NodeContext> {
-    let context = GroupContext::tls_deserialize_exact_bytes(bytes).ok()?;
-    Suite::from_code(context.ciphersuite().into())?;
+    let (context, rest) = GroupContext::tls_deserialize_bytes(bytes).ok()?;
+    let tag = ConfirmationTag::tls_deserialize_exact_bytes(rest).ok()?;
+    let suite = Suite::from_code(context.ciphersuite().into())?;
     let mls_group_id = context.group_id().as_slice().try_into().ok()?;
     let (node, epoch, binding) = (node_id(bytes), context.epoch().as_u64(), binding_of(&context)?);
     // The NodeId is of these bytes: nothing that reads alike and is written otherwise may pass for the same node.
-    let same = context_bytes(&context).is_ok_and(|again| again == bytes);
-    same.then_some(NodeContext { node, mls_group_id, epoch, binding })
+    let same = encode(&context, &tag).is_ok_and(|again| again == bytes);
+    same.then_some(NodeContext { node, mls_group_id, suite, epoch, binding })
 }
 
 fn device_of(leaf: &LeafNode) -> Option<DeviceId> {

@@ -132,6 +132,7 @@ impl OpenMlsNode {
         let provider = Provider { crypto: &self.crypto, store: &store };
         let processed = group.process_message(&provider, message).map_err(|error| match error {
             error if errors::is_own_commit(&error) => Failed::As(MlsError::NoSecrets),
+            error if errors::is_tampered(&error) => Failed::As(MlsError::Invalid),
             _ => Failed::Unclear,
         })?;
         let judged = facts::judge(group.public_group(), &self.facts, processed).map_err(Failed::As)?;
@@ -157,7 +158,7 @@ impl MlsNode for OpenMlsNode {
     }
 
     fn context(&self) -> Result<Vec<u8>, MlsError> {
-        facts::context_bytes(&self.store.context()?)
+        self.public(facts::context_bytes)?
     }
 
     fn has_secrets(&self) -> bool {

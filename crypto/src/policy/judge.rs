@@ -18,6 +18,7 @@ pub use demand::{AskedAdd, Demand, demand};
 
 use super::{PolicyLog, PolicyState, Revocation, Seniority};
 use crate::{
+    chain::mls_group_id,
     mls::{Binding, CommitFacts, Leaf, NodeFacts},
     select::Class,
 };
@@ -32,6 +33,8 @@ const SIGNED_OP_OVERHEAD: usize = 80;
 pub struct Parent<'a> {
     /// Its id.
     pub node: NodeId,
+    /// Its MLS epoch.
+    pub epoch: u64,
     /// Its extension.
     pub binding: &'a Binding,
     /// Its leaves.
@@ -43,7 +46,7 @@ pub struct Parent<'a> {
     /// Heads of a node far enough above that its checkpoint may have replaced what lies below: every op that is realised
     /// here knows all of them. Empty where nothing was compacted.
     pub settled: &'a [OpId],
-    /// Class 2 and 3 nodes of the commit's author at and above the parent, since the last one of class 0.
+    /// Nodes of classes 1 to 3 by the commit's author at and above the parent, since the last one of class 0.
     pub light_nodes: usize,
 }
 
@@ -83,14 +86,15 @@ pub enum PolicyViolation {
     /// Authenticated data where none belongs, or none that is an op.
     #[error("the commit's authenticated data is not what its class carries")]
     AuthenticatedData,
-    /// Too many self-updates and joins since a committer's last commit.
-    #[error("too many light commits since a committer's last one")]
+    /// Too many commits by one member since a committer's last one.
+    #[error("too many commits by one member since a committer's last one")]
     TooManyLightNodes,
-    /// A class 0 or 1 commit that changes nothing, or changes the roster without a new extension.
-    #[error("the commit realises nothing, or binds nothing")]
+    /// A class 0 or 1 commit that changes nothing, changes the roster without a new extension, or whose heads are none,
+    /// too many or not in order.
+    #[error("the commit realises nothing, or binds nothing in order")]
     Binding,
-    /// The heads are unsorted, too many, or some are not known here yet: fetch them and judge again.
-    #[error("the commit's policy heads are unknown or malformed")]
+    /// Some of the heads are not known here yet: fetch them and judge again.
+    #[error("the commit's policy heads are unknown")]
     UnknownHeads,
     /// The heads do not rest on everything that the parent realises.
     #[error("the commit's policy heads leave out what its parent realises")]
@@ -125,7 +129,7 @@ pub enum PolicyViolation {
     /// The first node of a generation is not what the Restart in force says, or not by a committer alone.
     #[error("the fresh group is not the one that signed ops demand")]
     Restart,
-    /// Network, first day or generation do not follow from the parent's.
+    /// Network, first day, generation or epoch do not follow from the parent's.
     #[error("the commit's network does not follow from its parent's")]
     Network,
     /// The op of an external commit is not in the log, is not a Join or RejoinRequest, or was realised before.
@@ -189,15 +193,23 @@ pub fn restart(log: &PolicyLog, parent: &Parent<'_>, first: &NodeFacts) -> Resul
     let case = Case { log, parent, facts: &facts, child };
     let state = case.bound_state()?;
     let demanded = state.restart.as_ref().is_some_and(|r| {
-        r.at_node == parent.node && r.generation == child.generation && r.generation > parent.binding.generation
+        let next = r.at_node == parent.node && r.generation > parent.binding.generation;
+        next && r.generation == child.generation && r.suite == first.suite.code()
     });
-    if !demanded || !state.committers().contains(&author.persona) {
+    let genesis = log.group().and_then(|group| log.get(&OpId(group.0)));
+    let ours = genesis.is_some_and(|g| first.mls_group_id == mls_group_id(g, child.generation));
+    let depth = parent.binding.began.saturating_add(parent.epoch).saturating_add(1);
+    if !demanded
+        || !ours
+        || (first.epoch, child.epoch, child.began) != (0, 0, depth)
+        || !state.committers().contains(&author.persona)
+    {
         return Err(PolicyViolation::Restart);
     }
     if state.gone.contains(&(author.persona, author.device)) {
         return Err(PolicyViolation::DeviceGone);
     }
-    if child.network.is_some() || child.first_day < parent.binding.first_day {
+    if child.network.is_some() {
         return Err(PolicyViolation::Network);
     }
     let mut judgement = case.judgement(Class::Committer, state);
@@ -225,10 +237,12 @@ impl Case<'_> {
         if self.child != self.parent.binding || self.facts.changes_binding || !self.facts.adds.is_empty() {
             return Err(PolicyViolation::Proposal);
         }
-        if self.parent.light_nodes >= LIGHT_NODES_MAX {
-            return Err(PolicyViolation::TooManyLightNodes);
-        }
-        Ok(())
+        self.not_too_many()
+    }
+
+    ///
+    fn not_too_many(&self) -> Result<(), PolicyViolation> {
+        if self.parent.light_nodes < LIGHT_NODES_MAX { Ok(()) } else { Err(PolicyViolation::TooManyLightNodes) }
     }
 
     /// Class 3.
@@ -295,7 +309,8 @@ impl Case<'_> {
 
     /// Classes 0 and 1.
     fn realising(&self) -> Result<Judgement, PolicyViolation> {
-        if !self.facts.changes_binding || self.child == self.parent.binding {
+        let bound = Binding { epoch: self.parent.binding.epoch, ..self.child.clone() };
+        if !self.facts.changes_binding || bound == *self.parent.binding {
             let adds_only = !self.facts.adds.is_empty() && self.facts.removes.is_empty() && self.facts.changes_binding;
             if !adds_only {
                 return Err(PolicyViolation::Binding);
@@ -308,6 +323,13 @@ impl Case<'_> {
         let begins_network = self.check_network(!demand.removes.is_empty())?;
         let committer = self.parent.state.committers().contains(&self.facts.author.persona);
         let class = if committer { Class::Committer } else { Class::Member };
+        if class == Class::Member {
+            self.not_too_many()?;
+            self.realises_something(&state)?;
+            if begins_network && demand.removes.is_empty() {
+                return Err(PolicyViolation::Network);
+            }
+        }
         let added: BTreeSet<_> = self.facts.adds.iter().map(|add| add.persona).collect();
         let mut judgement = self.judgement(class, state);
         judgement.joined = added.iter().filter(|p| !self.has_leaf(p)).copied().collect();
@@ -323,7 +345,11 @@ impl Case<'_> {
     fn bound_state(&self) -> Result<PolicyState, PolicyViolation> {
         let heads = &self.child.heads;
         let sorted = heads.windows(2).all(|pair| matches!(pair, [a, b] if a < b));
-        if heads.is_empty() || heads.len() > HEADS_MAX || !sorted || !heads.iter().all(|h| self.log.contains(h)) {
+        // What can never be in order is no reason to wait.
+        if heads.is_empty() || heads.len() > HEADS_MAX || !sorted {
+            return Err(PolicyViolation::Binding);
+        }
+        if !heads.iter().all(|h| self.log.contains(h)) {
             return Err(PolicyViolation::UnknownHeads);
         }
         if !self.log.covers(heads, &self.parent.state.heads) {
@@ -410,6 +436,13 @@ impl Case<'_> {
         demand::read(self.log, self.parent, state, &fresh)
     }
 
+    /// Members realise what somebody had a right to say, and nothing else: or anybody could move the tip at will.
+    fn realises_something(&self, state: &PolicyState) -> Result<(), PolicyViolation> {
+        let counts = |(id, _): (OpId, &OpContent)| !state.without_effect.contains_key(&id);
+        let swaps = !self.facts.adds.is_empty() || !self.facts.removes.is_empty();
+        if swaps || self.new_ops().any(counts) { Ok(()) } else { Err(PolicyViolation::Binding) }
+    }
+
     fn has_leaf(&self, persona: &PersonaId) -> bool {
         self.parent.leaves.iter().any(|leaf| leaf.persona == *persona)
     }
@@ -418,13 +451,14 @@ impl Case<'_> {
     fn check_network(&self, removes: bool) -> Result<bool, PolicyViolation> {
         let (parent, child) = (self.parent.binding, self.child);
         let begins = child.network.is_none();
-        let follows = if begins {
-            child.first_day >= parent.first_day
-        } else {
+        // A day far ahead would stay for good if days could not go back.
+        let follows = begins || {
             let network = parent.network.unwrap_or(self.parent.node);
             !removes && child.network == Some(network) && child.first_day == parent.first_day
         };
-        if follows && child.generation == parent.generation { Ok(begins) } else { Err(PolicyViolation::Network) }
+        let same = (child.generation, child.began) == (parent.generation, parent.began);
+        let written_here = Some(child.epoch) == self.parent.epoch.checked_add(1);
+        if follows && same && written_here { Ok(begins) } else { Err(PolicyViolation::Network) }
     }
 
     fn judgement(&self, class: Class, state: PolicyState) -> Judgement {

@@ -1,6 +1,7 @@
 //! The log itself: a DAG of verified ops, and those that wait for a cause.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::OnceLock,
 };
@@ -10,7 +11,10 @@ use hearth_protocol::{
     op::{OP_LABEL, OpBody, OpContent, SignedOp, join_message},
 };
 
-use super::{OpError, PENDING_MAX, bits::Bits, checkpoint::Ground, rights::Verdict};
+use super::{
+    OpError, PENDING_MAX, Seniority, bits::Bits, checkpoint::Ground, judge::HEADS_MAX, resolve::Resolver,
+    rights::Verdict,
+};
 use crate::persona::verify;
 
 /// An accepted op.
@@ -95,6 +99,16 @@ impl PolicyLog {
     /// [`OpError`].
     pub fn restore(&mut self, op: SignedOp) -> Result<Inserted, OpError> {
         self.insert_inner(op, false)
+    }
+
+    /// The same of a whole log, in any order. Causes go first: else most ops of a long log would have to wait for theirs,
+    /// and only so many can.
+    pub fn restore_all(&mut self, ops: impl Iterator<Item = SignedOp>) {
+        let mut ops: Vec<_> = ops.filter_map(|op| Some((op.open().ok()?.lamport, op))).collect();
+        ops.sort_by_key(|(lamport, _)| *lamport);
+        for (_, op) in ops {
+            let _ = self.restore(op);
+        }
     }
 
     fn insert_inner(&mut self, op: SignedOp, verify_signatures: bool) -> Result<Inserted, OpError> {
@@ -319,17 +333,21 @@ impl PolicyLog {
         top.map(|e| e.id).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// The heads that a commit on a node with these (effective) heads can write: all that is known, without ops that
-    /// rest on a Join which no ancestor has realised, sorted. Honest authors name these in `prev`.
+    /// The heads that a commit on a node with these (effective) heads can write: all that is known and that its author had
+    /// a right to, without what rests on a Join which no ancestor has realised, or on what nobody had a right to; sorted.
+    /// Honest authors name these in `prev`. Of more than a node may bind those come first that rest on the most.
     #[must_use]
-    pub fn heads_above(&self, heads: &[OpId]) -> Vec<OpId> {
+    pub fn heads_above(&self, heads: &[OpId], seniority: &dyn Seniority) -> Vec<OpId> {
         let base = self.closure_bits(heads);
+        let mut resolver = Resolver::new(self, seniority);
+        resolver.judge_all(self.ordered());
         let mut blocked = Bits::default();
         let mut free = Vec::new();
         for entry in self.ordered() {
-            let join = matches!(entry.content.body, OpBody::Join { .. }) && !base.contains(entry.index);
+            let join = matches!(entry.content.body, OpBody::Join { .. });
+            let rightless = resolver.verdict(entry).is_some_and(Result::is_err);
             let through = entry.content.prev.iter().filter_map(|p| self.entry(p)).any(|p| blocked.contains(p.index));
-            if join || through {
+            if (join || rightless || through) && !base.contains(entry.index) {
                 blocked.insert(entry.index);
             } else {
                 free.push(entry);
@@ -337,8 +355,10 @@ impl PolicyLog {
         }
         let mut inner = Bits::default();
         free.iter().for_each(|e| inner.union(&e.past));
-        let top: BTreeSet<_> = free.iter().filter(|e| !inner.contains(e.index)).map(|e| e.id).collect();
-        top.into_iter().collect()
+        let mut top: Vec<_> = free.iter().filter(|e| !inner.contains(e.index)).collect();
+        top.sort_by_key(|e| (!base.contains(e.index), Reverse(e.order())));
+        top.truncate(HEADS_MAX);
+        top.iter().map(|e| e.id).collect::<BTreeSet<_>>().into_iter().collect()
     }
 
     pub(crate) fn entry(&self, id: &OpId) -> Option<&Entry> {

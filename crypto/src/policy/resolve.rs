@@ -44,13 +44,18 @@ impl<'a, 's> Resolver<'a, 's> {
     /// What the closed set `set` says.
     pub(crate) fn settle(&mut self, set: &Bits) -> Fold<'a> {
         let log = self.log;
-        for entry in log.ordered().filter(|e| set.contains(e.index)) {
+        self.judge_all(log.ordered().filter(|e| set.contains(e.index)));
+        self.elders.asked().set(false);
+        self.resolve(set)
+    }
+
+    /// Computes the rights of ops, causes first.
+    pub(crate) fn judge_all(&mut self, entries: impl Iterator<Item = &'a Entry>) {
+        for entry in entries {
             if self.verdict(entry).is_none() {
                 self.judge(entry);
             }
         }
-        self.elders.asked().set(false);
-        self.resolve(set)
     }
 
     pub(crate) fn verdict(&self, entry: &'a Entry) -> Option<&Verdict> {

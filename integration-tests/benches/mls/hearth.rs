@@ -30,9 +30,14 @@ struct Lab {
 }
 
 /// What a node binds whose policy heads are these.
-fn bind(log: &PolicyLog, heads: &[OpId], elders: &BTreeMap<PersonaId, (u64, u32)>, network: Option<NodeId>) -> Binding {
+fn bind(
+    (log, elders): (&PolicyLog, &BTreeMap<PersonaId, (u64, u32)>),
+    heads: &[OpId],
+    network: Option<NodeId>,
+    epoch: u64,
+) -> Binding {
     let roster_root = log.state_at(heads, elders).roster_root(elders);
-    Binding { heads: heads.to_vec(), roster_root, network, first_day: 20_000, generation: 0 }
+    Binding { heads: heads.to_vec(), roster_root, network, first_day: 20_000, generation: 0, began: 0, epoch }
 }
 
 /// The op's id, which is the only head after it.
@@ -90,7 +95,7 @@ impl Lab {
         log.insert(first).unwrap();
         let mut elders = BTreeMap::from([(founder.persona(), (0, 0))]);
         let creator = device(if tree == Tree::Full { 2 } else { 0 });
-        let root = mls.create(&creator, &[5; 32], suite, &bind(&log, &heads, &elders, None)).unwrap();
+        let root = mls.create(&creator, &[5; 32], suite, &bind((&log, &elders), &heads, None, 0)).unwrap();
         let network = root.facts().node;
         let mut packages = Vec::new();
         for n in 1..members {
@@ -100,7 +105,7 @@ impl Lab {
             elders.insert(keys.persona(), (1, n as u32));
             packages.push((package, rows));
         }
-        let binding = Some(bind(&log, &heads, &elders, Some(network)));
+        let binding = Some(bind((&log, &elders), &heads, Some(network), 1));
         let (at, second) = match tree {
             Tree::Full => {
                 let first = commit(&root, &creator, &CommitPlan { adds: vec![], removes: vec![], binding });
@@ -119,11 +124,11 @@ impl Lab {
         let leaf = *at.facts().leaves.iter().find(|leaf| leaf.device == gone.device()).unwrap();
         let remove = OpBody::Remove { subject: gone.persona(), reason: String::new(), last: vec![] };
         let less = say(&mut log, &heads, network, remove);
-        let leaver = (leaf, bind(&log, &less, &elders, None));
+        let leaver = (leaf, bind((&log, &elders), &less, None, at.facts().epoch + 1));
         let keys = device(members);
         let (package, private) = mls.key_package(&keys, suite).unwrap();
         let more = say(&mut log, &heads, network, add(&package, &keys));
-        let newcomer = (package, private, bind(&log, &more, &elders, Some(network)));
+        let newcomer = (package, private, bind((&log, &elders), &more, Some(network), at.facts().epoch + 1));
         let (founder, second) = (at.rows(), second.rows());
         Self { mls, keys: device(0), log, elders, founder, second, newcomer, leaver }
     }
@@ -138,6 +143,7 @@ impl Lab {
         let state = self.log.state_at(&parent.binding.heads, &self.elders);
         let on = judge::Parent {
             node: parent.node,
+            epoch: parent.epoch,
             binding: &parent.binding,
             leaves: &parent.leaves,
             state: &state,
@@ -151,7 +157,7 @@ impl Lab {
     /// An own commit, until its rows can be written and its bytes sent; the parent's end is not timed.
     fn commit(&self, at: OpenMlsNode, plan: &CommitPlan) -> (OwnCommit<OpenMlsNode>, Rows, OpenMlsNode) {
         let made = commit(&at, &self.keys, plan);
-        let added = |package: &Vec<u8>| self.mls.inspect_key_package(package).unwrap();
+        let added = |package: &Vec<u8>| self.mls.inspect_key_package(package, at.facts().suite).unwrap();
         let leaves = &at.facts().leaves;
         let facts = CommitFacts {
             author: *leaves.iter().find(|leaf| leaf.device == self.keys.device()).unwrap(),

@@ -8,7 +8,7 @@ use std::sync::{
 use hearth_crypto::{
     mls::{
         AddedLeaf, Binding, CommitFacts, CommitPlan, Mls, MlsError, MlsNode, NodeContext, NodeFacts, Opened, OwnCommit,
-        RowChanges, Rows, Suite,
+        Place, RowChanges, Rows, Suite,
     },
     model::{ModelMls, ModelNode},
     persona::DeviceKeys,
@@ -170,8 +170,8 @@ impl Mls for SpoiledMls {
         self.mls.read_context(context)
     }
 
-    fn epoch_of(&self, message: &[u8]) -> Option<u64> {
-        self.mls.epoch_of(message)
+    fn place_of(&self, message: &[u8]) -> Option<Place> {
+        self.mls.place_of(message)
     }
 
     fn join_external(
@@ -188,8 +188,8 @@ impl Mls for SpoiledMls {
         self.mls.key_package(device, suite)
     }
 
-    fn inspect_key_package(&self, key_package: &[u8]) -> Result<AddedLeaf, MlsError> {
-        self.mls.inspect_key_package(key_package)
+    fn inspect_key_package(&self, key_package: &[u8], suite: Suite) -> Result<AddedLeaf, MlsError> {
+        self.mls.inspect_key_package(key_package, suite)
     }
 
     fn join_welcome(&self, device: &DeviceKeys, private: &Rows, welcome: &[u8]) -> Result<SpoiledNode, MlsError> {

@@ -192,7 +192,7 @@ impl<M: Mls> Villain<M> {
     /// The heads of everything that it knows, as a commit on the tip would write them.
     #[must_use]
     pub fn heads(&self) -> Vec<OpId> {
-        self.log.heads_above(&self.nodes.get(&self.tip).map(|n| n.heads.clone()).unwrap_or_default())
+        self.nodes.get(&self.tip).map(|tip| self.log.heads_above(&tip.heads, &tip.elders)).unwrap_or_default()
     }
 
     /// An op on what it knows, at its tip.
@@ -230,6 +230,7 @@ impl<M: Mls> Villain<M> {
         let target = self.log.state_at(heads, &at.elders);
         let judged = judge::Parent {
             node: *parent,
+            epoch: facts.epoch,
             binding: &facts.binding,
             leaves: &facts.leaves,
             state: &before,
@@ -242,6 +243,7 @@ impl<M: Mls> Villain<M> {
             heads: target.heads.clone(),
             roster_root: target.roster_root(&at.elders),
             network: removes.is_empty().then_some(at.network),
+            epoch: facts.epoch + 1,
             ..facts.binding.clone()
         };
         Some(CommitPlan { adds: Vec::new(), removes, binding: Some(binding) })

@@ -251,7 +251,8 @@ impl<M: Mls> Engine<M> {
         let heads = log.heads();
         let state = log.state_at(&heads, &());
         let roster_root = state.roster_root(&());
-        let binding = Binding { heads, roster_root, network: None, first_day: now.day().0, generation: 0 };
+        let first_day = now.day().0;
+        let binding = Binding { heads, roster_root, network: None, first_day, generation: 0, began: 0, epoch: 0 };
         let root =
             self.shared.mls.create(&keys, &mls_group_id(&genesis, 0), suite, &binding).map_err(|_| failed.clone())?;
         let info = root.group_info(&keys).map_err(|_| failed.clone())?;

@@ -26,10 +26,16 @@ use hearth_protocol::{
 
 /// Frames that wait for their parent or for ops; the oldest gives way, and sync brings it again.
 const WAITING: usize = 512;
+/// Bytes of frames that wait.
+const WAITING_BYTES: usize = 64 * 1024 * 1024;
+/// Refused frames that are remembered.
+const REFUSED: usize = 4_096;
 /// Policies that are kept once worked out: the tip's, and those of nodes around it.
 const POLICIES: usize = 8;
 /// Depth below the tip whose state is kept in full; older nodes can still be validated by replay.
 const RETAIN: u64 = 24;
+/// Final nodes after each other whose seniority is tried for picking the tip.
+const ROUNDS: usize = 8;
 
 pub(crate) use base::{Left, Origin};
 
@@ -55,6 +61,7 @@ impl<N> Entry<N> {
     fn parent<'a>(&'a self, node: NodeId, state: &'a PolicyState) -> judge::Parent<'a> {
         judge::Parent {
             node,
+            epoch: self.facts.epoch,
             binding: &self.facts.binding,
             leaves: &self.facts.leaves,
             state,
@@ -97,8 +104,12 @@ pub(crate) struct Dag<N> {
     /// The base to be.
     next: Option<(NodeId, Origin)>,
     pub(crate) nodes: BTreeMap<NodeId, Entry<N>>,
-    frames: BTreeMap<FrameId, (CommitFrame, Option<NodeId>)>,
-    waiting: Vec<(FrameId, CommitFrame)>,
+    /// Each with the node that it made.
+    frames: BTreeMap<FrameId, (CommitFrame, NodeId)>,
+    /// Frames that break a rule, the newest last: not tried again while they are remembered.
+    refused: VecDeque<FrameId>,
+    /// Frames that wait; some for an op that is known to be missing.
+    waiting: Vec<(FrameId, CommitFrame, Option<OpId>)>,
     /// Number of ops, and of nodes that ever came, when what waits was last tried: before one of them grows, trying again is in vain.
     tried: (usize, usize),
     /// What a node's heads say never changes: worked out once, newest last.
@@ -120,7 +131,7 @@ impl<N: MlsNode> Dag<N> {
     /// A DAG whose root is `root`: the first node of the group, or a later one of class 0.
     pub(crate) fn new(root: N, origin: Origin, log: &PolicyLog) -> Self {
         let facts = root.facts().clone();
-        let depth = facts.epoch;
+        let depth = facts.depth();
         let elders = grown(&Arc::new(origin.elders.clone()), &facts, depth);
         let policy = deciders(&log.state_at(&facts.binding.heads, elders.as_ref()));
         let node = facts.node;
@@ -142,6 +153,7 @@ impl<N: MlsNode> Dag<N> {
             next: None,
             nodes,
             frames: BTreeMap::new(),
+            refused: VecDeque::new(),
             waiting: Vec::new(),
             tried: (0, 0),
             policies: RefCell::default(),
@@ -182,7 +194,7 @@ impl<N: MlsNode> Dag<N> {
 
     /// The node that a frame made.
     pub(crate) fn node_of(&self, id: &FrameId) -> Option<NodeId> {
-        self.frames.get(id).and_then(|(_, node)| *node)
+        self.frames.get(id).map(|(_, node)| *node)
     }
 
     /// Whether `ancestor` is `node` or above it.
@@ -215,11 +227,11 @@ impl<N: MlsNode> Dag<N> {
     /// Takes a frame in; the node it makes has secrets where this member can have them.
     pub(crate) fn offer<M: Mls<Node = N>>(&mut self, mls: &M, log: &mut PolicyLog, frame: CommitFrame) -> Offered {
         let id = frame.id();
-        if self.frames.contains_key(&id) {
+        if self.frames.contains_key(&id) || self.refused.contains(&id) {
             return Offered::Known;
         }
         if !self.nodes.contains_key(&frame.parent) {
-            return if self.is_past(mls.epoch_of(&frame.commit)) { Offered::Known } else { self.wait(frame) };
+            return if self.is_past(mls.place_of(&frame.commit)) { Offered::Known } else { self.wait(frame) };
         }
         let Some(parent) = self.materialise(mls, &frame.parent) else { return self.wait(frame) };
         let mut unopened = false;
@@ -234,23 +246,17 @@ impl<N: MlsNode> Dag<N> {
             Some(state) => state.check(&frame.commit),
             None => return self.wait(frame),
         };
-        let Ok((commit, child)) = processed else {
-            self.frames.insert(id, (frame, None));
-            return Offered::Refused;
-        };
+        let Ok((commit, child)) = processed else { return self.refuse(id) };
         if let Some(op) = judge::external_op(&commit) {
             // A Join travels inside its commit: it enters the log with it.
             match log.insert(op) {
                 Ok(inserted) if inserted.waiting => return self.wait(frame),
                 Ok(_) => {}
-                Err(_) => {
-                    self.frames.insert(id, (frame, None));
-                    return Offered::Refused;
-                }
+                Err(_) => return self.refuse(id),
             }
         }
-        if !child.facts().binding.heads.iter().all(|h| log.contains(h)) {
-            return self.wait(frame);
+        if let Some(missing) = child.facts().binding.heads.iter().find(|h| !log.contains(h)) {
+            return self.wait_for(frame, Some(*missing));
         }
         match self.judge(log, &frame.parent, &commit, child.facts()) {
             Ok(judgement) => {
@@ -261,11 +267,16 @@ impl<N: MlsNode> Dag<N> {
             }
             // What it rests on may still come.
             Err(judge::PolicyViolation::UnknownHeads) => self.wait(frame),
-            Err(_) => {
-                self.frames.insert(id, (frame, None));
-                Offered::Refused
-            }
+            Err(_) => self.refuse(id),
         }
+    }
+
+    fn refuse(&mut self, id: FrameId) -> Offered {
+        if self.refused.len() >= REFUSED {
+            self.refused.pop_front();
+        }
+        self.refused.push_back(id);
+        Offered::Refused
     }
 
     /// Puts a child that was made or verified, and judged, into its place.
@@ -277,14 +288,11 @@ impl<N: MlsNode> Dag<N> {
     ) -> NodeId {
         let facts = child.facts().clone();
         let (node, parent, id) = (facts.node, frame.parent, frame.id());
-        self.frames.insert(id, (frame, Some(node)));
-        if let Some(known) = self.nodes.get_mut(&node) {
-            // Another frame of the same node: the same epoch, another confirmation tag.
-            if known.state.as_ref().is_none_or(|s| !s.has_secrets()) {
-                known.state = Some(child);
-            }
+        if self.nodes.contains_key(&node) {
+            self.put_right(node, (id, frame), child);
             return node;
         }
+        self.frames.insert(id, (frame, node));
         let (depth, elders, network) = match self.nodes.get(&parent) {
             Some(p) => (p.depth + 1, Arc::clone(&p.elders), p.network),
             None => (0, Arc::new(Elders::new()), node),
@@ -300,6 +308,22 @@ impl<N: MlsNode> Dag<N> {
         self.nodes.insert(node, entry);
         self.came.0 += 1;
         node
+    }
+
+    /// Another frame of a node that is here: only its membership tag differs, which nobody can check who does not hold the
+    /// parent. One that opens takes the place of one that did not; no more are kept, as anybody can make any number.
+    fn put_right(&mut self, node: NodeId, (id, frame): (FrameId, CommitFrame), child: N) {
+        let Some(known) = self.nodes.get_mut(&node) else { return };
+        if !child.has_secrets() || known.state.as_ref().is_some_and(MlsNode::has_secrets) {
+            return;
+        }
+        known.state = Some(child);
+        if let Some(made) = &mut known.made {
+            let old = std::mem::replace(&mut made.frame, id);
+            self.frames.remove(&old);
+            self.nacks.unopened.remove(&old);
+            self.frames.insert(id, (frame, node));
+        }
     }
 
     /// Judges a commit on its parent's policy.
@@ -323,7 +347,7 @@ impl<N: MlsNode> Dag<N> {
         judge::demand(log, &at.parent(*parent, &state), heads)
     }
 
-    /// Self-updates and joins of a persona at or above a node, since the last class 0 commit.
+    /// Commits of a persona at or above a node, since the last class 0 commit.
     fn light_nodes(&self, node: &NodeId, persona: &PersonaId) -> usize {
         let mut count = 0;
         let mut at = self.nodes.get(node);
@@ -331,7 +355,7 @@ impl<N: MlsNode> Dag<N> {
             if made.class == Class::Committer {
                 break;
             }
-            count += usize::from(made.commit.author.persona == *persona && made.class >= Class::Update);
+            count += usize::from(made.commit.author.persona == *persona);
             at = entry.parent.and_then(|p| self.nodes.get(&p));
         }
         count
@@ -356,8 +380,11 @@ impl<N: MlsNode> Dag<N> {
         }
         loop {
             let before = made.len();
-            for (_, frame) in std::mem::take(&mut self.waiting) {
-                if let Offered::Accepted(node) = self.offer(mls, log, frame) {
+            for (id, frame, missing) in std::mem::take(&mut self.waiting) {
+                // To look costs as much as to follow a commit.
+                if missing.is_some_and(|op| !log.contains(&op)) {
+                    self.waiting.push((id, frame, missing));
+                } else if let Offered::Accepted(node) = self.offer(mls, log, frame) {
                     made.push(node);
                 }
             }
@@ -375,16 +402,21 @@ impl<N: MlsNode> Dag<N> {
 
     /// Frames that wait.
     pub(crate) fn waiting(&self) -> impl Iterator<Item = (FrameId, &CommitFrame)> {
-        self.waiting.iter().map(|(id, frame)| (*id, frame))
+        self.waiting.iter().map(|(id, frame, _)| (*id, frame))
     }
 
     fn wait(&mut self, frame: CommitFrame) -> Offered {
+        self.wait_for(frame, None)
+    }
+
+    fn wait_for(&mut self, frame: CommitFrame, missing: Option<OpId>) -> Offered {
         let id = frame.id();
-        if !self.waiting.iter().any(|(waiting, _)| *waiting == id) {
-            if self.waiting.len() >= WAITING {
+        if !self.waiting.iter().any(|(waiting, ..)| *waiting == id) {
+            self.waiting.push((id, frame, missing));
+            let bytes = |dag: &Self| dag.waiting.iter().map(|(_, f, _)| f.commit.len()).sum::<usize>();
+            while self.waiting.len() > WAITING || bytes(self) > WAITING_BYTES {
                 self.waiting.remove(0);
             }
-            self.waiting.push((id, frame));
         }
         Offered::Waiting
     }
@@ -416,7 +448,16 @@ impl<N: MlsNode> Dag<N> {
     /// Picks the tip. True when it moved.
     pub(crate) fn reselect(&mut self, log: &PolicyLog) -> bool {
         let old = self.tip;
-        let selection = select::select(&self.selection(log));
+        // Who came first is read at the last final node. What follows may make a later one final: then it is read there,
+        // and picked again.
+        let mut selection = select::select(&self.selection(log));
+        for _ in 0..ROUNDS {
+            if selection.last_certified == self.certified {
+                break;
+            }
+            self.certified = selection.last_certified;
+            selection = select::select(&self.selection(log));
+        }
         self.tip = selection.tip;
         self.certified = selection.last_certified;
         self.conflicts = selection.conflicts.len();
@@ -429,9 +470,7 @@ impl<N: MlsNode> Dag<N> {
         let mut input = SelectionInput::new(self.base, base_policy);
         let mut frames: BTreeMap<NodeId, BTreeSet<FrameId>> = BTreeMap::new();
         for (frame, (_, node)) in &self.frames {
-            if let Some(node) = node {
-                frames.entry(*node).or_default().insert(*frame);
-            }
+            frames.entry(*node).or_default().insert(*frame);
         }
         for (node, entry) in &self.nodes {
             let (Some(parent), Some(made)) = (entry.parent, entry.made.as_ref()) else { continue };
@@ -453,16 +492,15 @@ impl<N: MlsNode> Dag<N> {
         }
         input.signatures = self.signers();
         input.nacks = self.nacks.known.keys().copied().collect();
-        let elders = self.tip_entry().map(|t| Arc::clone(&t.elders)).unwrap_or_default();
+        let elders = self.nodes.get(&self.certified).map(|c| Arc::clone(&c.elders)).unwrap_or_default();
         let revocations = log.state_at(&log.heads(), elders.as_ref()).revocations;
         let at_base = if self.base_depth() > 0 { self.policy(log, &self.base).realises() } else { BTreeSet::new() };
         let open = revocations.iter().filter(|r| r.ops.is_disjoint(&at_base));
         input.revocations = open.map(Revocation::from).collect();
-        if self.base_depth() > 0 {
-            // Where somebody stood before the base is no node here any more; whoever builds on the base knew it.
-            let named = input.revocations.iter().flat_map(|r| &r.at_nodes);
-            input.settled = named.filter(|n| !self.nodes.contains_key(*n)).copied().collect();
-        }
+        // Where somebody stood before a base is no node there any more, and a made-up node is none anywhere: with any base
+        // whatever is not below what is final counts as known to all.
+        let named = input.revocations.iter().flat_map(|r| &r.at_nodes);
+        input.settled = named.filter(|n| !self.descends(n, &self.certified)).copied().collect();
         input
     }
 
@@ -476,6 +514,12 @@ impl<N: MlsNode> Dag<N> {
             }
         }
         gone
+    }
+
+    /// Heads of every node here.
+    pub(crate) fn every_head(&self) -> impl Iterator<Item = OpId> {
+        let all: BTreeSet<OpId> = self.nodes.values().flat_map(|e| e.heads.iter().copied()).collect();
+        all.into_iter()
     }
 
     /// Every op that the path to `node` realises.

@@ -18,10 +18,13 @@ pub(crate) mod rows;
 mod sign;
 mod swap;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use hearth_crypto::{
-    mls::{Mls, MlsNode},
+    mls::{Mls, MlsNode, Suite},
     persona::DeviceKeys,
     policy::{PolicyLog, PolicyState},
     schedule::Network,
@@ -59,6 +62,9 @@ const RIVALS: &str =
 /// Networks kept at once, newest first: enough to cross a few removals, few enough to read.
 const NETWORKS: usize = 6;
 
+/// Heads, and the tip and number of ops that they follow from.
+type Above = Option<((NodeId, usize), Vec<OpId>)>;
+
 /// See the module's page.
 pub(crate) struct Group<M: Mls> {
     pub(crate) id: GroupId,
@@ -84,6 +90,10 @@ pub(crate) struct Group<M: Mls> {
     acks: BTreeSet<EnvelopeId>,
     ack_at: Option<Timestamp>,
     unrealised: commit::Unrealised,
+    /// Heads above the tip, worked out once.
+    above: RefCell<Above>,
+    /// Own ops that were lost with a fork and said again.
+    decided_again: BTreeSet<OpId>,
     catalogue: catalogue::Catalogue,
     /// When each op that no commit realises yet was first seen.
     op_since: BTreeMap<OpId, Timestamp>,
@@ -95,6 +105,8 @@ pub(crate) struct Group<M: Mls> {
     request: Option<swap::Request>,
     /// Since when it is stranded.
     stranded_since: Option<Timestamp>,
+    /// Since when commits wait, without a break.
+    late_since: Option<Timestamp>,
     /// The op of the own Join, offered again when its commit lost.
     pub(crate) own_join: Option<hearth_protocol::op::SignedOp>,
     /// Of the link by which it came in, until that is final: another seat may have to be taken.
@@ -115,6 +127,8 @@ pub(crate) struct Group<M: Mls> {
     waiting_since: Option<Timestamp>,
     carry: carry::Carry,
     signing: sign::Signing,
+    /// Depth up to which it signed before it began anew: it signs again once others have made final what lies deeper.
+    signed_to: u64,
     pub(crate) draft: String,
     saved: rows::Saved,
     gaps: gaps::Gaps,
@@ -152,12 +166,15 @@ impl<M: Mls> Group<M> {
             acks: BTreeSet::new(),
             ack_at: None,
             unrealised: commit::Unrealised::default(),
+            above: RefCell::default(),
+            decided_again: BTreeSet::new(),
             catalogue: catalogue::Catalogue::default(),
             op_since: BTreeMap::new(),
             heard: BTreeSet::new(),
             stranded: false,
             request: None,
             stranded_since: None,
+            late_since: None,
             own_join: None,
             link_secret: None,
             guests: Vec::new(),
@@ -170,6 +187,7 @@ impl<M: Mls> Group<M> {
             waiting_since: None,
             carry: carry::Carry::default(),
             signing: sign::Signing::default(),
+            signed_to: 0,
             draft: String::new(),
             saved: rows::Saved::default(),
             gaps: gaps::Gaps::default(),
@@ -192,6 +210,11 @@ impl<M: Mls> Group<M> {
     /// Whether it left, and no relay has heard of it yet.
     pub(crate) fn is_leaving(&self) -> bool {
         self.standing == GroupState::Left && self.outbox.items().next().is_some()
+    }
+
+    /// The suite of the tip.
+    pub(crate) fn suite(&self) -> Option<Suite> {
+        self.dag.tip_entry().map(|tip| tip.facts.suite)
     }
 
     /// The network that is written in: the tip's.
@@ -308,6 +331,9 @@ impl<M: Mls> Group<M> {
     fn take_control(&mut self, control: Control, ctx: &mut Ctx<'_, M>) {
         match control {
             Control::Op(op) => {
+                if self.is_crowded_by(&op) {
+                    return;
+                }
                 let Ok(inserted) = self.log.insert(op) else { return };
                 self.save_ops(ctx);
                 inserted.accepted.iter().for_each(|op| self.carry_op(op, ctx));
@@ -349,7 +375,7 @@ impl<M: Mls> Group<M> {
         }
         if moved || self.view.heads.is_empty() {
             self.follow(from, ctx);
-        } else if self.view.heads != self.log.heads_above(self.tip_heads()) {
+        } else if self.view.heads != self.heads_above() {
             self.refresh_view(ctx);
         }
     }
@@ -383,8 +409,17 @@ impl<M: Mls> Group<M> {
         self.work_desk(ctx);
     }
 
-    pub(crate) fn tip_heads(&self) -> &[OpId] {
-        self.dag.tip_entry().map(|e| e.heads.as_slice()).unwrap_or_default()
+    /// The heads that a commit on the tip would write.
+    pub(super) fn heads_above(&self) -> Vec<OpId> {
+        let seen = (self.dag.tip, self.log.len());
+        let mut above = self.above.borrow_mut();
+        if let Some((_, heads)) = above.as_ref().filter(|(at, _)| *at == seen) {
+            return heads.clone();
+        }
+        let Some(tip) = self.dag.tip_entry() else { return Vec::new() };
+        let heads = self.log.heads_above(&tip.heads, tip.elders.as_ref());
+        *above = Some((seen, heads.clone()));
+        heads
     }
 
     /// Something from the network for this group.

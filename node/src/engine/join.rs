@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_crypto::{
-    chain::Ground,
+    chain::{Ground, mls_group_id},
     hpke,
     mls::{Mls, MlsNode},
     persona::DeviceKeys,
@@ -364,14 +364,16 @@ pub(crate) fn begin_dag<M: Mls>(mls: &M, group: &GroupId, log: &PolicyLog, body:
     let root = mls.open_group_info(&info).ok()?;
     let facts = root.facts();
     let origin = Origin { info, elders: Origin::read_elders(&body.elders), chain: body.chain.clone() };
+    let binding = &facts.binding;
     let leads_here = if origin.chain.is_empty() {
         let alone = facts.leaves.len() == 1 && facts.leaves.iter().all(|l| l.persona == founder);
         let root = log.state_at(&[genesis], &()).roster_root(&());
-        let first = facts.epoch == 0 && facts.binding.heads == [genesis] && facts.binding.roster_root == root;
-        alone && first && origin.elders.is_empty()
+        let first = (facts.epoch, binding.epoch, binding.began, binding.generation) == (0, 0, 0, 0);
+        let ours = facts.mls_group_id == mls_group_id(log.get(&genesis)?, 0);
+        first && ours && alone && binding.heads == [genesis] && binding.roster_root == root && origin.elders.is_empty()
     } else {
         let verified = Ground { mls, group, log, elders: &origin.elders }.verify(&origin.chain)?;
-        let earlier = origin.elders.values().all(|(depth, _)| *depth < facts.epoch);
+        let earlier = origin.elders.values().all(|(depth, _)| *depth < facts.depth());
         earlier && verified.node == Some(facts.node)
     };
     (leads_here && facts.node == body.base).then(|| Dag::new(root, origin, log))

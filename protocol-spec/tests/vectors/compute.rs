@@ -405,7 +405,8 @@ fn commit_frame(i: In<'_>) -> Option<CommitFrame> {
     Some(CommitFrame { parent: NodeId(i.array("parent")?), commit: i.bytes("commit")? })
 }
 
-/// The GroupContext of a node as RFC 9420 encodes it (§8.1, §11.1, §12.4.2 there), and the NodeId that it gives.
+/// The GroupContext of a node as RFC 9420 encodes it (§8.1, §11.1, §12.4.2 there), and the NodeId that it gives with the
+/// confirmation tag.
 fn node_case(i: In<'_>) -> Option<Value> {
     let list = |key| i.list(key)?.iter().map(|v| OpId::from_hex(v.as_str()?)).collect::<Option<Vec<_>>>();
     let network = match i.at("network") {
@@ -413,7 +414,9 @@ fn node_case(i: In<'_>) -> Option<Value> {
         None => None,
     };
     let (roster, generation) = (ByteVec::from(i.bytes("roster_root")?), u32::try_from(i.number("generation")?).ok()?);
-    let binding = cbor::to_vec(&(list("heads")?, roster, network, i.number("first_day")?, generation));
+    let first_day = i.number("first_day")?;
+    let binding = (list("heads")?, roster, network, first_day, generation, i.number("began")?, i.number("written_at")?);
+    let binding = cbor::to_vec(&binding);
     let extension = |kind: u16, data: &[u8]| [&kind.to_be_bytes(), vector(data).as_slice()].concat();
     let required = [vector(&[0xf0, 0xa1]), vector(&[]), vector(&[0, 1])].concat();
     let extensions = [extension(3, &required), extension(0xf0a1, &binding)].concat();
@@ -428,7 +431,7 @@ fn node_case(i: In<'_>) -> Option<Value> {
         vector(&extensions),
     ]
     .concat();
-    let node = hash(&[b"hearth node/1", &context]);
+    let node = hash(&[b"hearth node/2", &context, &vector(&i.bytes("confirmation_tag")?)]);
     Some(json!({ "binding": hex(&binding), "group_context": hex(&context), "node": hex(&node) }))
 }
 

@@ -198,11 +198,12 @@ fn frames() -> File {
 fn nodes() -> File {
     let node = |epoch: u64, network: Value, heads: Value| {
         json!({ "suite": 3, "mls_group_id": b32(0xaa), "epoch": epoch, "tree_hash": b32(0x71), "confirmed_transcript_hash": if epoch == 0 { String::new() } else { b32(0x72) },
-            "heads": heads, "roster_root": b32(0x73), "network": network, "first_day": 20_415, "generation": 0 })
+            "confirmation_tag": b32(0x74), "heads": heads, "roster_root": b32(0x73), "network": network, "first_day": 20_415, "generation": 0,
+            "began": 0, "written_at": epoch - epoch % 7 })
     };
     File {
         name: "node",
-        about: "nodes: the binding in extension 0xF0A1, the GroupContext around it, and the NodeId",
+        about: "nodes: the binding in extension 0xF0A1, the GroupContext around it, and the NodeId. `written_at` is the MLS epoch of the node that wrote the binding",
         cases: vec![
             ("the first node, which begins its network", "node", node(0, Value::Null, json!([b32(0xaa)]))),
             ("a later node", "node", node(300, json!(b32(0x0e)), json!([b32(0x01), b32(0x02), b32(0x03)]))),

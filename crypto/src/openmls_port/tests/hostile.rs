@@ -201,7 +201,7 @@ fn an_add_is_of_a_lasting_leaf_with_its_own_credential() {
     let ends = odd_key_package(&c, settings::credential(&c), Lifetime::new(3_600));
     for (package, error) in [(lies, MlsError::Invalid), (ends, MlsError::Forbidden)] {
         let bytes = package.tls_serialize_detached().unwrap();
-        assert_eq!(OpenMls::new().inspect_key_package(&bytes), Err(MlsError::Invalid));
+        assert_eq!(OpenMls::new().inspect_key_package(&bytes, Suite::Classic), Err(MlsError::Invalid));
         let plan = CommitPlan { adds: vec![bytes], removes: vec![], binding: Some(binding(1)) };
         assert_eq!(at_b.commit(&b, &plan, &mut rng(1)).err(), Some(MlsError::Invalid));
         let commit = Loose::new(&at_b).commit(&b, |builder| builder.force_self_update(true).propose_adds([package]));
@@ -295,22 +295,51 @@ fn what_only_a_member_finds_wrong_cannot_be_opened() {
         assert_eq!(at_b.apply(&spoiled).err(), Some(MlsError::CannotOpen));
         let (also, secret) = at_c.apply(&spoiled).unwrap();
         assert_eq!((facts, public.facts()), (also, secret.facts()));
-        // A wrong confirmation tag, which nobody can open: 32 bytes before the membership tag and its length.
-        let mut own = commit(&at_b, &b, &CommitPlan::default()).commit;
-        let at = own.len() - 33 - 1;
-        own[at] ^= 1;
-        assert!(at_a.check(&own).is_ok());
-        assert_eq!(at_a.apply(&own).err(), Some(MlsError::CannotOpen));
-        assert_eq!(at_c.apply(&own).err(), Some(MlsError::CannotOpen));
+        // Who changes a tag of somebody else's commit breaks the membership tag, which is last: no grounds for a Nack.
+        let good = commit(&at_b, &b, &CommitPlan::default()).commit;
+        for at in [good.len() - 1, good.len() - 33 - 1] {
+            let mut changed = good.clone();
+            changed[at] ^= 1;
+            assert!(at_a.check(&changed).is_ok());
+            assert_eq!(at_a.apply(&changed).err(), Some(MlsError::Invalid));
+            assert_eq!(at_c.apply(&changed).err(), Some(MlsError::Invalid));
+        }
     }
 }
 
 #[test]
-fn the_node_id_is_the_hash_of_the_group_context() {
+fn the_node_id_is_the_hash_of_the_group_context_and_the_confirmation_tag() {
     let a = device(1);
     let node = create(&OpenMls::new(), &a, Suite::Hybrid);
-    let bytes = Loose::new(&node).group.public_group().group_context().tls_serialize_detached().unwrap();
-    assert_eq!(node.facts().node.0, hearth_protocol::id::hash(&[b"hearth node/1", &bytes]));
+    let loose = Loose::new(&node);
+    let group = loose.group.public_group();
+    let context = group.group_context().tls_serialize_detached().unwrap();
+    let tag = group.confirmation_tag().tls_serialize_detached().unwrap();
+    assert_eq!(node.facts().node.0, hearth_protocol::id::hash(&[b"hearth node/2", &context, &tag]));
+}
+
+/// The tag is in no signature, and whoever follows in the open cannot check it. The ids of all that comes later rest on it.
+#[test]
+fn with_another_confirmation_tag_it_is_another_node() {
+    for suite in [Suite::Classic, Suite::Hybrid] {
+        let [(a, at_a), (b, at_b), (_, at_c)] = three(&OpenMls::new(), suite);
+        let good = commit(&at_b, &b, &CommitPlan::default());
+        let mut changed = good.commit.clone();
+        // Last is the membership tag of 32 bytes and its length, before it the confirmation tag.
+        let at = changed.len() - 33 - 1;
+        changed[at] ^= 1;
+        let (_, other) = at_a.check(&changed).unwrap();
+        assert_ne!(other.facts().node, good.child.facts().node);
+        let (_, child) = at_c.apply(&good.commit).unwrap();
+        assert_eq!(child.facts(), good.child.facts());
+        // Nor does what follows on the one follow on the other.
+        let next = commit(&at_a.apply(&good.commit).unwrap().1, &a, &CommitPlan::default());
+        assert_eq!(child.check(&next.commit).unwrap().1.facts(), next.child.facts());
+        assert!(
+            other.check(&next.commit).is_err_and(|e| e == MlsError::Invalid)
+                || other.check(&next.commit).unwrap().1.facts() != next.child.facts()
+        );
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ struct Node {
 }
 
 const NODE: NodeId = NodeId([7; 32]);
+const EPOCH: u64 = 12;
 const NETWORK: NodeId = NodeId([6; 32]);
 
 fn leaf(index: u32, who: u8) -> Leaf {
@@ -40,6 +41,8 @@ impl Node {
             network: Some(NETWORK),
             first_day: 100,
             generation: 0,
+            began: 0,
+            epoch: EPOCH,
         };
         Self { group, leaves, binding, joins: vec![], settled: vec![], light_nodes: 0 }
     }
@@ -60,6 +63,7 @@ impl Node {
             heads: heads.to_vec(),
             roster_root: state.roster_root(&self.group.seniority),
             network,
+            epoch: EPOCH + 1,
             ..self.binding.clone()
         }
     }
@@ -88,6 +92,7 @@ impl Node {
     fn parent<'a>(&'a self, state: &'a PolicyState) -> Parent<'a> {
         Parent {
             node: NODE,
+            epoch: EPOCH,
             binding: &self.binding,
             leaves: &self.leaves,
             state,
@@ -152,6 +157,22 @@ fn an_aged_network_may_be_followed_by_a_new_one_without_any_op() {
     assert!(node.judge(&node.facts(0, &[], &[]), &child).unwrap().begins_network);
 }
 
+/// Or anybody could move the tip at will, and every network with it.
+#[test]
+fn members_realise_what_somebody_had_a_right_to_say_and_nothing_else() {
+    let mut node = Node::new();
+    assert_eq!(node.judge(&node.facts(2, &[], &[]), &node.bind(true)), Err(PolicyViolation::Binding));
+    node.group.say(2, remove(3));
+    assert_eq!(node.judge(&node.facts(2, &[], &[]), &node.bind(false)), Err(PolicyViolation::Binding));
+    node.group.say(0, charter("new"));
+    assert!(node.judge(&node.facts(2, &[], &[]), &node.bind(false)).is_ok());
+    assert_eq!(node.judge(&node.facts(2, &[], &[]), &node.bind(true)), Err(PolicyViolation::Network));
+    assert!(node.judge(&node.facts(0, &[], &[]), &node.bind(true)).is_ok());
+    node.light_nodes = LIGHT_NODES_MAX;
+    assert_eq!(node.judge(&node.facts(2, &[], &[]), &node.bind(false)), Err(PolicyViolation::TooManyLightNodes));
+    assert!(node.judge(&node.facts(0, &[], &[]), &node.bind(false)).is_ok());
+}
+
 #[test]
 fn heads_are_known_sorted_and_never_go_back() {
     let mut node = Node::new();
@@ -163,8 +184,10 @@ fn heads_are_known_sorted_and_never_go_back() {
     assert!(node.judge(&facts, &good).is_ok());
     let with = |heads: Vec<OpId>| Binding { heads, ..good.clone() };
     let reversed = good.heads.iter().rev().copied().collect();
-    for heads in [reversed, vec![], vec![OpId([9; 32])], vec![OpId([9; 32]); HEADS_MAX + 1]] {
-        assert_eq!(node.judge(&facts, &with(heads)), Err(PolicyViolation::UnknownHeads));
+    assert_eq!(node.judge(&facts, &with(vec![OpId([9; 32])])), Err(PolicyViolation::UnknownHeads));
+    // These may be refused for good: nothing that comes later puts them in order.
+    for heads in [reversed, vec![], vec![OpId([9; 32]); HEADS_MAX + 1]] {
+        assert_eq!(node.judge(&facts, &with(heads)), Err(PolicyViolation::Binding));
     }
     node.binding.heads = good.heads.clone();
     let back = node.bind_heads(&good.heads[..1], false);
@@ -305,8 +328,9 @@ fn a_removal_begins_a_network_and_others_follow_their_parents() {
     let wrong = [
         Binding { network: Some(NODE), ..good.clone() },
         Binding { first_day: 101, ..good.clone() },
-        Binding { network: None, first_day: 99, ..good.clone() },
         Binding { generation: 1, ..good.clone() },
+        Binding { began: 1, ..good.clone() },
+        Binding { epoch: EPOCH, ..good.clone() },
     ];
     for child in wrong {
         assert_eq!(node.judge(&facts, &child), Err(PolicyViolation::Network));

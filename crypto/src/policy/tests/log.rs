@@ -1,7 +1,7 @@
 use hearth_protocol::id::GroupId;
 
 use super::*;
-use crate::policy::{Inserted, OpError, PENDING_MAX};
+use crate::policy::{Inserted, OpError, PENDING_MAX, judge::HEADS_MAX};
 
 #[test]
 fn the_group_is_named_by_its_genesis_and_takes_no_second_one() {
@@ -81,6 +81,23 @@ fn the_waiting_room_is_bounded_and_the_oldest_gives_way() {
     assert_eq!(dropped, vec![chain[1].id()]);
 }
 
+/// As rows lie on disk: by OpId, which is no order of causes.
+#[test]
+fn a_long_log_comes_back_whole_from_any_order() {
+    let mut group = Group::new(1, 0);
+    for n in 0..2 * PENDING_MAX {
+        let heads = group.heads();
+        let at = At { heads: &heads, node: NodeId([7; 32]) };
+        let op = group.log.make(&keys(0), at, charter(&n.to_string())).unwrap();
+        group.log.restore(op).unwrap();
+    }
+    let mut rows: Vec<_> = group.log.ops_in_order().map(|(id, op)| (id, op.clone())).collect();
+    rows.sort_by_key(|(id, _)| *id);
+    let mut back = PolicyLog::for_group(group.log.group().unwrap());
+    back.restore_all(rows.into_iter().map(|(_, op)| op));
+    assert_eq!((back.len(), back.heads()), (group.log.len(), group.heads()));
+}
+
 #[test]
 fn heads_closure_and_reduction_follow_the_causes() {
     let mut group = Group::new(1, 0);
@@ -138,8 +155,48 @@ fn ops_above_a_join_that_nobody_realised_are_kept_apart() {
     let join = group.join_on(9, &base, 1, (open, 0));
     group.say_on(1, &[join], charter("after the join"));
     let free = group.say_on(1, &base, charter("beside the join"));
-    assert_eq!(group.log.heads_above(&base), vec![free]);
-    assert_eq!(group.log.heads_above(&[join]), group.heads());
+    assert_eq!(group.log.heads_above(&base, &group.seniority), vec![free]);
+    assert_eq!(group.log.heads_above(&[join], &group.seniority), group.heads());
+}
+
+/// Anybody who ever knew a control secret can sign ops without end. None of them is written into a node.
+#[test]
+fn ops_that_nobody_had_a_right_to_are_kept_apart() {
+    let mut group = Group::new(2, 1);
+    let base = group.heads();
+    for who in 20..40 {
+        let stray = group.say_on(who, &base, OpBody::Leave);
+        group.say_on(who, &[stray], charter("mine"));
+    }
+    group.say_on(2, &base, remove(0));
+    assert_eq!(group.log.heads_above(&base, &group.seniority), base);
+    let real = group.say_on(1, &base, charter("ours"));
+    assert_eq!(group.log.heads_above(&base, &group.seniority), vec![real]);
+    // What the parent rests on already is no question any more.
+    let all = group.heads();
+    assert_eq!(group.log.heads_above(&all, &group.seniority), all);
+}
+
+#[test]
+fn more_heads_than_a_node_binds_are_written_one_node_after_the_other() {
+    let mut group = Group::new(1, 0);
+    let base = group.heads();
+    for n in 0..HEADS_MAX + 40 {
+        group.say_on(0, &base, charter(&n.to_string()));
+    }
+    let mut written = group.log.heads_above(&base, &group.seniority);
+    assert_eq!(written.len(), HEADS_MAX);
+    // Each new op knows of some, and takes their place.
+    for n in 0.. {
+        assert!(n < 12, "{} heads, {} written", group.heads().len(), written.len());
+        let top = group.say_on(0, &written, charter(&format!("on top, {n}")));
+        let next = group.log.heads_above(&written, &group.seniority);
+        assert!(next.len() <= HEADS_MAX && next.contains(&top) && group.log.covers(&next, &written));
+        written = next;
+        if group.log.covers(&written, &group.heads()) {
+            break;
+        }
+    }
 }
 
 #[test]

@@ -196,6 +196,18 @@ fn refuted_nacks_are_shown() {
     assert!(selection.void.is_empty());
 }
 
+/// Or the junior of two facilitators, whom the senior takes out, would undo that for ever.
+#[test]
+fn whom_a_commit_takes_out_has_no_say_about_it() {
+    let draw = || Drawing::new(2, 2).by(1, 0, 0).change(1, |i| i.policy = policy(1, 2));
+    assert_eq!(draw().nacked(1, &[1]).tip(), 1);
+    assert_eq!(draw().nacked(1, &[1, 100]).tip(), 1, "one of two members");
+    assert_eq!(draw().nacked(1, &[100, 101]).tip(), 0, "the members judge it");
+    // Two are in, one takes the other out: nobody is left who could say.
+    let alone = Drawing::new(1, 1).by(1, 0, 0).change(1, |i| i.policy = policy(1, 0)).nacked(1, &[100]);
+    assert_eq!(alone.tip(), 1);
+}
+
 #[test]
 fn the_path_leads_from_base_to_tip() {
     let selection = select(&Drawing::new(3, 0).by(1, 0, 0).by(2, 1, 1).by(3, 1, 0).input);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use hearth_crypto::{
     chain::{Elders, Ground},
-    mls::{Leaf, Mls, MlsNode},
+    mls::{Leaf, Mls, MlsNode, Place},
     persona::DeviceKeys,
     policy::PolicyLog,
     select::Class,
@@ -133,7 +133,7 @@ impl<N: MlsNode> Dag<N> {
                 left.nodes.push(node);
             }
         }
-        self.frames.retain(|_, (_, made)| made.is_some_and(|n| n != to && below.contains(&n)));
+        self.frames.retain(|_, (_, made)| *made != to && below.contains(made));
         self.signatures.known.retain(|(node, persona), _| {
             let stays = below.contains(node);
             if !stays {
@@ -158,6 +158,18 @@ impl<N: MlsNode> Dag<N> {
         }
     }
 
+    /// Whether another base leads on from what is final here: it is later, and those who decided here had a say in it.
+    pub(crate) fn leads_on<M: Mls<Node = N>>(
+        &self,
+        (mls, group, log): (&M, &GroupId, &PolicyLog),
+        origin: &Origin,
+        depth: u64,
+    ) -> bool {
+        let Some(last) = self.nodes.get(&self.certified).filter(|last| depth > last.depth) else { return false };
+        let ground = Ground { mls, group, log, elders: &origin.elders };
+        ground.leads_on((&last.policy, last.depth, &last.heads), &origin.chain)
+    }
+
     /// Goes on as another DAG of the same group.
     pub(crate) fn succeed(&mut self, other: Self) {
         let came = (self.came.0 + other.came.0, self.came.1 + other.came.1);
@@ -172,15 +184,16 @@ impl<N: MlsNode> Dag<N> {
         (frames.collect(), signatures.collect())
     }
 
-    /// The base's depth, which is its MLS epoch.
+    /// The base's depth.
     pub(crate) fn base_depth(&self) -> u64 {
         self.nodes.get(&self.base).map_or(0, |b| b.depth)
     }
 
-    /// Whether a commit or message of this MLS epoch, at a node that is not here, is of a time before the base: nothing
+    /// Whether a commit or message that belongs there, at a node that is not here, is of a time before the base: nothing
     /// comes of it any more.
-    pub(crate) fn is_past(&self, epoch: Option<u64>) -> bool {
-        epoch.is_some_and(|epoch| epoch <= self.base_depth())
+    pub(crate) fn is_past(&self, place: Option<Place>) -> bool {
+        let Some((base, place)) = self.nodes.get(&self.base).zip(place) else { return false };
+        place.mls_group_id == base.facts.mls_group_id && place.epoch <= base.facts.epoch
     }
 }
 

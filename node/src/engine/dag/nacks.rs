@@ -54,7 +54,7 @@ impl<N: MlsNode> Dag<N> {
 
     /// The node that a frame that made a node builds on.
     fn parent_of(&self, frame: &FrameId) -> Option<NodeId> {
-        self.frames.get(frame).filter(|(_, made)| made.is_some()).map(|(frame, _)| frame.parent)
+        self.frames.get(frame).map(|(frame, _)| frame.parent)
     }
 
     /// Takes in what waited for frames that are here now. Returns what counts.
@@ -89,14 +89,15 @@ impl<N: MlsNode> Dag<N> {
     pub(crate) fn to_nack(&self, who: &PersonaId) -> Vec<(FrameId, NodeId)> {
         let due = |frame: &FrameId| {
             let (sent, made) = self.frames.get(frame)?;
-            let (entry, parent) = (self.nodes.get(&(*made)?)?, self.nodes.get(&sent.parent)?);
+            let (entry, parent) = (self.nodes.get(made)?, self.nodes.get(&sent.parent)?);
             let author = entry.made.as_ref()?.commit.author.persona;
-            let policy = &parent.policy;
-            let mut judges = policy.facilitators.iter().filter(|f| **f != author).peekable();
+            let (policy, stay) = (&parent.policy, &entry.policy.members);
+            let mut judges = policy.facilitators.iter().filter(|f| **f != author && stay.contains(*f)).peekable();
             let judges = if judges.peek().is_some() { &policy.facilitators } else { &policy.members };
             let opened = entry.state.as_ref().is_some_and(MlsNode::has_secrets);
             let said = self.nacks.known.contains_key(&(*frame, *who));
-            (judges.contains(who) && author != *who && !opened && !said).then_some((*frame, sent.parent))
+            (judges.contains(who) && stay.contains(who) && author != *who && !opened && !said)
+                .then_some((*frame, sent.parent))
         };
         self.nacks.unopened.iter().filter_map(due).collect()
     }

@@ -101,6 +101,12 @@ impl<N: MlsNode> Dag<N> {
         telling
     }
 
+    /// Depth of the deepest node that a persona signed.
+    pub(crate) fn signed_to(&self, who: &PersonaId) -> u64 {
+        let own = self.signatures.known.keys().filter(|(_, persona)| persona == who);
+        own.filter_map(|(node, _)| self.nodes.get(node).map(|e| e.depth)).max().unwrap_or(0)
+    }
+
     /// How many nodes and signatures ever came: equal numbers, and nothing is new that the tip rests on.
     pub(crate) fn came(&self) -> (usize, usize) {
         self.came

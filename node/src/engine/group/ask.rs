@@ -106,7 +106,7 @@ impl<M: Mls> Group<M> {
                 slow_mode_s: settings.slow_mode_s,
                 shield: settings.shield,
                 template: settings.template.map(template_name),
-                suite: settings.suite,
+                suite: tip.facts.suite.code(),
             },
             relays: self.relay_rows(),
             state: self.standing,
@@ -150,7 +150,7 @@ impl<M: Mls> Group<M> {
         }
         let tip = self.dag.tip_entry().ok_or(NOT_HERE)?;
         let network = tip.network;
-        let heads = self.log.heads_above(&tip.heads);
+        let heads = self.heads_above();
         let standing = self.log.check(&heads, &self.me(), &body, tip.elders.as_ref()).map_err(refusal)?;
         let node = match body {
             OpBody::Leave => self.dag.leaves_at(&self.log, &self.me()),

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use hearth_crypto::{
-    mls::{Binding, CommitFacts, CommitPlan, Leaf, Mls, MlsNode},
-    policy::{Invite, InviteStatus, PolicyState, judge::Demand},
+    mls::{Binding, CommitFacts, CommitPlan, Leaf, Mls, MlsNode, NodeFacts},
+    policy::{
+        Invite, InviteStatus, PolicyState,
+        judge::{AskedAdd, Demand},
+    },
 };
 use hearth_protocol::{
     frame::{CommitFrame, Control},
     id::{NodeId, OpId, hash},
-    op::{JoinMode, OpBody},
+    op::{JoinMode, OpBody, Role, SignedOp},
     time::{Day, Timestamp},
 };
 
@@ -27,6 +30,11 @@ const MEMBER_REMOVAL_MS: u64 = 5 * 60_000;
 const NETWORK_DAYS: u64 = 30;
 /// Joins in a row that a committer writes in.
 const CROWDED: usize = 16;
+/// Own decisions are said again this long after they were lost with a fork: the join that they rest on may come back.
+const DECIDE_AGAIN_MS: u64 = 30_000;
+/// Ops that lead nowhere, beyond which only facilitators add to the log: anybody who ever knew a control secret can sign
+/// such ops without end.
+const STRAY_OPS: usize = 4_096;
 
 /// Ops that no commit realises yet, and the heads that one would write, as they follow from one tip and one log.
 #[derive(Clone, Debug, Default)]
@@ -35,6 +43,10 @@ pub(crate) struct Unrealised {
     seen: Option<(NodeId, usize)>,
     above: Vec<OpId>,
     ops: Vec<OpId>,
+    /// How many more there are, that nobody had a right to or that rest on a Join which lost.
+    outside: usize,
+    /// Since when all this is so.
+    since: Timestamp,
     /// Since when the way to the tip ends in many joins.
     crowded: Option<Timestamp>,
 }
@@ -47,12 +59,16 @@ impl<M: Mls> Group<M> {
         }
         let seen = Some((self.dag.tip, self.log.len()));
         if self.unrealised.seen != seen {
-            let above = self.log.heads_above(self.tip_heads());
+            let above = self.heads_above();
             let realised = self.dag.realised(&self.log, &self.dag.tip);
-            let ops: Vec<OpId> = self.log.closure(&above).into_iter().filter(|op| !realised.contains(op)).collect();
+            let known = self.log.closure(&above);
+            let outside = self.log.len() - known.len();
+            let ops: Vec<OpId> = known.into_iter().filter(|op| !realised.contains(op)).collect();
             self.op_since.retain(|op, _| ops.contains(op));
-            self.unrealised = Unrealised { seen, above, ops, ..self.unrealised };
+            let (since, crowded) = (ctx.now, self.unrealised.crowded);
+            self.unrealised = Unrealised { seen, above, ops, outside, since, crowded };
         }
+        self.decide_again(ctx);
         if self.unrealised.ops.is_empty() {
             return self.write_in_if_due(ctx);
         }
@@ -67,6 +83,44 @@ impl<M: Mls> Group<M> {
             }
             None => false,
         }
+    }
+
+    /// Says own decisions again that rest on a join which lost its fork: no commit can write them, and nobody else knows
+    /// that they are missing. Links are not made again: they name the op that is lost.
+    fn decide_again(&mut self, ctx: &mut Ctx<'_, M>) {
+        if self.unrealised.outside == 0 {
+            return;
+        }
+        let due = self.unrealised.since.plus_ms(DECIDE_AGAIN_MS);
+        if due > ctx.now {
+            return ctx.wake_at(due);
+        }
+        let known: BTreeSet<_> = self.log.closure(&self.unrealised.above).into_iter().collect();
+        let me = self.me();
+        let lost = self.log.ops_in_order().map(|(id, _)| id).filter(|id| !known.contains(id));
+        let lost: Vec<_> = lost.filter_map(|id| Some((id, self.log.content(&id)?))).collect();
+        let own = lost.into_iter().filter(|(id, op)| op.persona == me && !self.decided_again.contains(id));
+        let own: Vec<_> = own.map(|(id, op)| (id, op.body.clone())).collect();
+        for (id, body) in own {
+            self.decided_again.insert(id);
+            if matches!(
+                body,
+                OpBody::Remove { .. }
+                    | OpBody::SetRole { .. }
+                    | OpBody::SetPolicy { .. }
+                    | OpBody::InviteRevoke { .. }
+                    | OpBody::Add { .. }
+            ) {
+                // What has no effect any more is refused, and that is that.
+                let _ = self.decide(body, ctx);
+            }
+        }
+    }
+
+    /// Whether an op is one of too many that lead nowhere. It is not remembered: once there is room, sync brings it again.
+    pub(super) fn is_crowded_by(&self, op: &SignedOp) -> bool {
+        let decides = |op: &SignedOp| op.open().is_ok_and(|c| self.view.role_of(&c.persona) == Some(Role::Facilitator));
+        self.unrealised.outside >= STRAY_OPS && !decides(op)
     }
 
     /// Joins leave their ops beside the extension, and no node that a newcomer could begin at. So a committer writes them
@@ -123,18 +177,22 @@ impl<M: Mls> Group<M> {
         let adds: Vec<_> = found.iter().map(|(_, key_package, _)| key_package.clone()).collect();
         let swapped: Vec<_> = found.iter().filter_map(|(op, _, old)| Some((*op, (*old)?))).collect();
         let first_day = tip.facts.binding.first_day;
-        let spent = || is_spent(first_day, (&self.dag.policy(&self.log, &tip_id), &target), ctx.today());
+        let at_tip = self.dag.policy(&self.log, &tip_id);
+        let commits = at_tip.committers().contains(&self.me());
+        let spent = || commits && is_spent(first_day, (&at_tip, &target), ctx.today());
         let (network, first_day) = match !removes.is_empty() || spent() {
-            // Days do not go back, whatever this clock shows.
-            true => (None, first_day.max(ctx.today().0)),
+            true => (None, ctx.today().0),
             false => (Some(tip.network), first_day),
         };
+        let before = &tip.facts;
         let binding = Binding {
             heads: above.to_vec(),
             roster_root: target.roster_root(tip.elders.as_ref()),
             network,
             first_day,
-            generation: tip.facts.binding.generation,
+            generation: before.binding.generation,
+            began: before.binding.began,
+            epoch: before.epoch.saturating_add(1),
         };
         let network = tip.network;
         let added = adds.clone();
@@ -142,7 +200,7 @@ impl<M: Mls> Group<M> {
         let removes = removes.into_iter().chain(swapped.iter().map(|(_, old)| old.index)).collect();
         let plan = CommitPlan { adds, removes, binding: Some(binding) };
         let Ok(own) = state.commit(&self.keys, &plan, ctx.rng) else { return false };
-        let Some(commit) = own_facts(tip.facts.leaves.iter().copied(), &plan, me, ctx) else { return false };
+        let Some(commit) = own_facts(&tip.facts, &plan, me, ctx) else { return false };
         let frame = CommitFrame { parent: tip_id, commit: own.commit };
         let Ok(judged) = self.dag.judge(&self.log, &tip_id, &commit, own.child.facts()) else { return false };
         let node = self.dag.insert(frame.clone(), (commit, judged), own.child);
@@ -168,10 +226,17 @@ impl<M: Mls> Group<M> {
     ) -> Vec<(OpId, Vec<u8>, Option<Leaf>)> {
         let Some(tip) = self.dag.tip_entry() else { return Vec::new() };
         let (mut taken, mut found) = (BTreeSet::new(), Vec::new());
-        for asked in demand.adds.iter().filter(|asked| asked.device.is_none()) {
-            let Some(body) = self.log.content(&asked.op).map(|c| &c.body) else { continue };
+        let body = |asked: &AskedAdd| self.log.content(&asked.op).map(|c| &c.body);
+        let (rejoins, adds): (Vec<_>, Vec<_>) = demand
+            .adds
+            .iter()
+            .filter(|asked| asked.device.is_none())
+            .partition(|asked| matches!(body(asked), Some(OpBody::RejoinRequest { .. })));
+        // Who asked more than once has the keys of what it asked last.
+        for asked in adds.into_iter().chain(rejoins.into_iter().rev()) {
+            let Some(body) = body(asked) else { continue };
             let (OpBody::Add { key_package, .. } | OpBody::RejoinRequest { key_package }) = body else { continue };
-            let Ok(leaf) = ctx.mls.inspect_key_package(key_package) else { continue };
+            let Ok(leaf) = ctx.mls.inspect_key_package(key_package, tip.facts.suite) else { continue };
             let fits = leaf.persona == asked.persona && !target.gone.contains(&(leaf.persona, leaf.device));
             let stays = |old: &&Leaf| Some(**old) != asked.replaces && !demand.removes.contains(old);
             let fresh = match body {
@@ -205,14 +270,15 @@ fn is_spent(first_day: u64, (before, after): (&PolicyState, &PolicyState), today
 
 /// The facts of an own commit, which the MLS library cannot read back.
 fn own_facts<M: Mls>(
-    leaves: impl Iterator<Item = Leaf> + Clone,
+    parent: &NodeFacts,
     plan: &CommitPlan,
     device: hearth_protocol::id::DeviceId,
     ctx: &Ctx<'_, M>,
 ) -> Option<CommitFacts> {
+    let leaves = parent.leaves.iter().copied();
     let author = leaves.clone().find(|l| l.device == device)?;
     let added = |kp: &Vec<u8>| {
-        let mut leaf = ctx.mls.inspect_key_package(kp).ok()?;
+        let mut leaf = ctx.mls.inspect_key_package(kp, parent.suite).ok()?;
         leaf.key_package_hash = hash(&[kp]);
         Some(leaf)
     };

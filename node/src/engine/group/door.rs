@@ -252,6 +252,9 @@ impl<M: Mls> Group<M> {
         let later = later.filter(|(base, _)| self.dag.descends(&node, base));
         let (base, origin) = later.unwrap_or_else(|| (self.dag.base, self.dag.origin.clone()));
         let (frames, signatures) = self.dag.below(&base);
+        // What no node here rests on and nobody can write is no newcomer's business: it would fill the door.
+        let heads: Vec<_> = self.dag.every_head().chain(self.view.heads.iter().copied()).collect();
+        let ops = self.log.closure(&heads).iter().filter_map(|op| self.log.get(op).cloned()).collect();
         Some(DoorBody {
             group: self.id,
             node,
@@ -260,7 +263,7 @@ impl<M: Mls> Group<M> {
             elders: origin.told_elders(),
             chain: origin.chain,
             base_info: if base == node { Vec::new() } else { origin.info },
-            ops: self.log.ops_in_order().map(|(_, op)| op.clone()).collect(),
+            ops,
             nacks: self.dag.nacks().filter(|n| frames.iter().any(|f| f.id() == n.frame)).collect(),
             frames,
             signatures,

@@ -65,7 +65,7 @@ impl<M: Mls> Group<M> {
     /// Reads the policy again, and tells what changed in the roster.
     pub(super) fn refresh_view(&mut self, ctx: &mut Ctx<'_, M>) {
         let Some(tip) = self.dag.tip_entry() else { return };
-        let above = self.log.heads_above(&tip.heads);
+        let above = self.heads_above();
         let mut view = self.log.state_at(&above, tip.elders.as_ref());
         // Whoever shows a name cleans it; what is decided goes by the log, never by this view's names.
         view.settings.name = names::shown(&view.settings.name);

@@ -148,7 +148,7 @@ impl<M: Mls> Group<M> {
             name: settings.name.clone(),
             charter: settings.charter.clone(),
             history_days: settings.history_days,
-            suite: settings.suite,
+            suite: self.suite()?.code(),
             knock_pk: hpke::public_key(&network.knock_seed(invite)).ok()?,
             queue: network.knock_queue(invite, key).ok()?.id,
         })
@@ -176,7 +176,9 @@ impl<M: Mls> Group<M> {
         let admits =
             self.closed_reason(&content.invite, ctx.now).is_none() && !self.view.members.contains_key(&persona);
         let named = name::clean(&content.name).as_ref() == Some(&content.name);
-        let genuine = ctx.mls.inspect_key_package(&content.key_package).is_ok_and(|leaf| leaf.persona == persona);
+        let Some(suite) = self.suite() else { return };
+        let genuine =
+            ctx.mls.inspect_key_package(&content.key_package, suite).is_ok_and(|leaf| leaf.persona == persona);
         if !admits || !named || !genuine || (known.is_none() && open >= KNOCKS) {
             return;
         }

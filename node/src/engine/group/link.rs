@@ -35,12 +35,15 @@ use crate::{
 /// Reconciliation with a linked member is repeated this often.
 const SYNC_EVERY_MS: u64 = 10 * 60_000;
 /// Members without a link: their last known addresses are dialled this often, and they are looked up in the DHT after
-/// 1, 2, 4 and 8 s, then as often for [`EAGER_ROUNDS`] rounds, then rarely; each time at most [`LOOKUPS`] of them.
-/// Whatever says that the network is back (a lost link, a relay, a DHT peer) begins anew. So members find each other
-/// again within ten seconds, and those who sleep for days cost next to nothing.
+/// 1, 2, 4 and 8 s, then as often for [`EAGER_ROUNDS`] rounds, then rarely, and both ever more rarely after an hour; each
+/// time at most [`LOOKUPS`] of them. Whatever says that the network is back (a lost link, a relay, a DHT peer) begins
+/// anew, and whoever comes back looks for the others. So members find each other again within ten seconds, and those who
+/// sleep for days cost next to nothing.
 const DIAL_EVERY_MS: u64 = 6_000;
 const EAGER_ROUNDS: u32 = 12;
 const LOOKUP_EVERY_MS: u64 = 60_000;
+const PATIENT_ROUNDS: u32 = EAGER_ROUNDS + 60;
+const LOOKUP_RARELY_MS: u64 = 600_000;
 const LOOKUPS: usize = 12;
 /// The own card is written again this often, and at once when it changed.
 const PUBLISH_EVERY_MS: u64 = 3_600_000;
@@ -253,12 +256,16 @@ impl<M: Mls> Group<M> {
             for card in missing.iter().filter_map(|d| self.links.cards.get(d).cloned()).collect::<Vec<_>>() {
                 self.dial(&card, ctx);
             }
-            self.links.next_dial = ctx.now.plus_ms(DIAL_EVERY_MS);
+            let often = self.links.rounds < PATIENT_ROUNDS;
+            self.links.next_dial = ctx.now.plus_ms(if often { DIAL_EVERY_MS } else { LOOKUP_RARELY_MS });
         }
         if self.links.next_lookup <= ctx.now {
             self.look_up(&missing, ctx);
-            let wait =
-                if self.links.rounds < EAGER_ROUNDS { 1_000 << self.links.rounds.min(3) } else { LOOKUP_EVERY_MS };
+            let wait = match self.links.rounds {
+                eager @ ..EAGER_ROUNDS => 1_000 << eager.min(3),
+                EAGER_ROUNDS..PATIENT_ROUNDS => LOOKUP_EVERY_MS,
+                _ => LOOKUP_RARELY_MS,
+            };
             self.links.rounds = self.links.rounds.saturating_add(1);
             self.links.next_lookup = ctx.now.plus_ms(wait);
         }
@@ -645,11 +652,9 @@ impl<M: Mls> Group<M> {
 
     /// Envelopes that the member at the other end may have, sealed for everybody at the tip.
     fn shared_packets(&mut self, link: LinkId, ids: &[[u8; 32]], ctx: &mut Ctx<'_, M>) -> Vec<Vec<u8>> {
-        let Some(persona) = self.links.links.get(&link).and_then(|l| l.member).map(|(p, _)| p) else {
-            return Vec::new();
-        };
+        let Some(member) = self.links.links.get(&link).and_then(|l| l.member) else { return Vec::new() };
         let known = ids.iter().filter_map(|id| self.timeline.get(&EnvelopeId(*id)));
-        let mut given: Vec<_> = known.filter(|k| self.may_have(&persona, k, ctx.now)).collect();
+        let mut given: Vec<_> = known.filter(|k| self.may_have(member, k, ctx.now)).collect();
         given.sort_by_key(|k| (k.sent_at, k.device, k.seq));
         let given: Vec<SignedEnvelope> = given.into_iter().filter_map(|k| k.signed.clone()).collect();
         let node = self.dag.tip;
@@ -678,14 +683,12 @@ impl<M: Mls> Group<M> {
         packets
     }
 
-    /// A member may have what was first sent at or below the node that brought it, and the group's window.
-    fn may_have(&self, persona: &PersonaId, kept: &Kept, now: Timestamp) -> bool {
+    /// A member may have what was first sent at or below the node that brought it, and the group's window. Its card is
+    /// signed by its device alone: whose device that is, the tree says.
+    fn may_have(&self, (persona, device): (PersonaId, DeviceId), kept: &Kept, now: Timestamp) -> bool {
         let Some(tip) = self.dag.tip_entry() else { return false };
-        let Some((since, _)) =
-            tip.elders.get(persona).filter(|_| tip.facts.leaves.iter().any(|l| l.persona == *persona))
-        else {
-            return false;
-        };
+        let is_here = tip.facts.leaves.iter().any(|l| l.persona == persona && l.device == device);
+        let Some((since, _)) = tip.elders.get(&persona).filter(|_| is_here) else { return false };
         let depth = kept.depth.or_else(|| self.dag.entry(&kept.node).map(|e| e.depth));
         let after = depth.is_some_and(|depth| depth >= *since);
         let window = u64::from(self.view.settings.history_days) * 24 * 60;

@@ -166,7 +166,7 @@ impl<M: Mls> Group<M> {
 
     pub(super) fn take_app(&mut self, node: NodeId, mls: Vec<u8>, ctx: &mut Ctx<'_, M>) {
         if self.dag.entry(&node).is_none() {
-            if !self.dag.is_past(ctx.mls.epoch_of(&mls)) {
+            if !self.dag.is_past(ctx.mls.place_of(&mls)) {
                 self.hold(Packet::App { node, mls }, ctx);
             }
             return;

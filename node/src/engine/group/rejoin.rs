@@ -2,7 +2,7 @@
 //! secret that this member already holds. Whom an Add made a member asks for a leaf at the tip.
 
 use hearth_crypto::{
-    mls::{Mls, Suite},
+    mls::Mls,
     policy::{At, InviteKeys, Seat},
     schedule::Network,
     seal::open_body,
@@ -34,11 +34,13 @@ const PATIENCE_MS: u64 = 120_000;
 const OUTSIDE_MS: u64 = 360_000;
 /// A stranded member looks for the door this often.
 const LOOK_MS: u64 = 10_000;
+/// Who has commits that wait this long for one that nobody brings looks for it too: what comes between may be gone.
+const LATE_MS: u64 = 600_000;
 
 impl<M: Mls> Group<M> {
-    /// Looks for the tip's door while this member is outside of it.
+    /// Looks for the tip's door while this member is outside of it, or does not know the way there.
     pub(super) fn come_back(&mut self, ctx: &mut Ctx<'_, M>) {
-        if !self.stranded || !self.is_joined() {
+        if !self.is_joined() || !(self.is_late(ctx) || self.stranded) {
             return;
         }
         if self.rejoin_at > ctx.now {
@@ -59,6 +61,19 @@ impl<M: Mls> Group<M> {
         }
     }
 
+    /// Whether commits have been waiting for long, without a break.
+    fn is_late(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
+        if !self.dag.is_waiting() {
+            self.late_since = None;
+            return false;
+        }
+        let due = self.late_since.get_or_insert(ctx.now).plus_ms(LATE_MS);
+        if due > ctx.now {
+            ctx.wake_at(due);
+        }
+        due <= ctx.now
+    }
+
     pub(super) fn rejoin_wrapper(&mut self, address: &str, answer: Result<Answer, RelayFailure>, ctx: &mut Ctx<'_, M>) {
         let (Ok(Answer::Slot { bodies, .. }), Some(network)) = (answer, self.networks.last()) else { return };
         let key = network.rejoin_key();
@@ -72,8 +87,11 @@ impl<M: Mls> Group<M> {
     pub(super) fn rejoin_body(&mut self, key: &[u8; 32], answer: Result<Answer, RelayFailure>, ctx: &mut Ctx<'_, M>) {
         let Ok(Answer::Slot { bodies, .. }) = answer else { return };
         let body = bodies.iter().find_map(|b| cbor::read::<DoorBody>(&open_body(key, DOOR_SEAL, b).ok()?).ok());
-        if let Some(body) = body.filter(|b| b.group == self.id && self.stranded) {
+        let Some(body) = body.filter(|b| b.group == self.id) else { return };
+        if self.stranded {
             self.offer_join_again(body, ctx);
+        } else if self.is_late(ctx) {
+            self.take_body(&body, ctx);
         }
     }
 
@@ -109,7 +127,7 @@ impl<M: Mls> Group<M> {
             return None;
         }
         let heads = tip.heads.clone();
-        let suite = Suite::from_code(self.view.settings.suite)?;
+        let suite = tip.facts.suite;
         let is_member = self.dag.policy(&self.log, &self.dag.tip).role_of(&self.me()).is_some();
         match self.own_join.clone() {
             Some(join) if !is_member => self.seat_again(join, ctx),
@@ -142,10 +160,15 @@ impl<M: Mls> Group<M> {
         Some(op)
     }
 
-    /// The others' DAG begins where this member never was: it begins there too. What its own nodes could open stays in
-    /// the timeline; they have nothing more to give.
+    /// The others' DAG begins where this member never was: it begins there too, if that follows from what is final here.
+    /// A chain from Genesis alone is not enough: a founder who was removed since can make one, and an old door has one.
+    /// What the own nodes could open stays in the timeline; they have nothing more to give.
     pub(super) fn begin_anew(&mut self, body: &DoorBody, ctx: &mut Ctx<'_, M>) -> bool {
         let Some(dag) = begin_dag(ctx.mls, &self.id, &self.log, body) else { return false };
+        if !self.dag.leads_on((ctx.mls, &self.id, &self.log), &dag.origin, dag.base_depth()) {
+            return false;
+        }
+        self.signed_to = self.signed_to.max(self.dag.signed_to(&self.me()));
         let left = self.dag.leave_all();
         self.drop_rows(left, ctx);
         self.dag.succeed(dag);

@@ -58,6 +58,9 @@ pub(crate) struct GroupRow {
     /// Of the link by which it came in, until that is final.
     #[cbor(n(10), with = "minicbor::bytes")]
     link_secret: Option<[u8; 32]>,
+    /// How deep it signed before it began anew.
+    #[n(11)]
+    signed_to: u64,
 }
 
 impl Drop for GroupRow {
@@ -161,6 +164,7 @@ impl<M: Mls> Group<M> {
             elders: self.dag.origin.told_elders(),
             chain: self.dag.origin.chain.clone(),
             link_secret: self.link_secret.as_ref().map(|s| **s),
+            signed_to: self.signed_to,
         };
         let value = cbor::to_vec(&row);
         ctx.write(self.id, Table::Group, b"", Some(value));
@@ -276,10 +280,9 @@ impl<M: Mls> Group<M> {
         let tail = |row: &Row| row.key.get(32..).unwrap_or_default().to_vec();
         let own: GroupRow = minicbor::decode(&of(Table::Group).next()?.value).ok()?;
         let mut log = PolicyLog::for_group(id);
-        for row in of(Table::Op) {
-            // Signed by others and checked when it came; sealed since.
-            let _ = log.restore(minicbor::decode::<SignedOp>(&row.value).ok()?);
-        }
+        let ops = of(Table::Op).map(|row| minicbor::decode::<SignedOp>(&row.value).ok());
+        // Signed by others and checked when they came; sealed since.
+        log.restore_all(ops.collect::<Option<Vec<_>>>()?.into_iter());
         let mut states: BTreeMap<NodeId, Rows> = BTreeMap::new();
         for row in of(Table::Node) {
             let key = tail(row);
@@ -311,6 +314,7 @@ impl<M: Mls> Group<M> {
         group.own_join.clone_from(&own.own_join);
         group.link_secret = own.link_secret.map(Zeroizing::new);
         group.draft.clone_from(&own.draft);
+        group.signed_to = own.signed_to;
         group.saved = Saved { ops: group.log.ops_in_order().map(|(id, _)| id).collect(), nodes };
         for row in of(Table::Envelope) {
             let envelope = EnvelopeId(tail(row).try_into().ok()?);

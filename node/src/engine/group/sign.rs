@@ -58,6 +58,10 @@ impl<M: Mls> Group<M> {
 
     fn sign(&mut self, ctx: &mut Ctx<'_, M>) {
         let me = self.me();
+        // What was signed before a new beginning is not here any more to be held to.
+        if self.dag.entry(&self.dag.certified).is_none_or(|last| last.depth < self.signed_to) {
+            return;
+        }
         let Some(node) = self.dag.to_sign(&self.log, &me) else { return };
         for node in self.dag.signs_with(node, &me) {
             let Some(network) = self.dag.entry(&node).map(|e| e.network) else { continue };

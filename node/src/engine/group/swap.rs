@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use hearth_crypto::{
-    mls::{Leaf, Mls, MlsNode, Rows, Suite},
+    mls::{Leaf, Mls, MlsNode, Rows},
     policy::At,
     schedule::DOOR_LABEL,
     seal::{open_body, seal_body},
@@ -27,20 +27,34 @@ use crate::{
 
 /// A wish that nobody granted is said again after this long: its commit may have lost, or its Welcome.
 const AGAIN_MS: u64 = 15 * 60_000;
+/// A Welcome may be for any of the last wishes: whoever granted it may not have known of a later one.
+const WISHES: usize = 4;
 
-/// A RejoinRequest that waits for a Welcome.
+/// RejoinRequests that wait for a Welcome.
 #[derive(Clone, Encode, Decode)]
 pub(crate) struct Request {
+    /// When the last was said.
     #[n(0)]
     at: Timestamp,
-    /// Rows of the KeyPackage's private part.
+    /// Rows of the private part of each KeyPackage, the oldest first.
     #[n(1)]
-    private: Vec<(ByteVec, ByteVec)>,
+    private: Vec<Private>,
 }
 
-impl Drop for Request {
+/// Rows of a KeyPackage's private part.
+#[derive(Clone, Encode, Decode)]
+#[cbor(transparent)]
+struct Private(#[n(0)] Vec<(ByteVec, ByteVec)>);
+
+impl Drop for Private {
     fn drop(&mut self) {
-        self.private.iter_mut().for_each(|(_, value)| zeroize::Zeroize::zeroize(&mut **value));
+        self.0.iter_mut().for_each(|(_, value)| zeroize::Zeroize::zeroize(&mut **value));
+    }
+}
+
+impl Private {
+    fn rows(&self) -> Rows {
+        self.0.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
     }
 }
 
@@ -50,33 +64,29 @@ impl std::fmt::Debug for Request {
     }
 }
 
-impl Request {
-    fn rows(&self) -> Rows {
-        self.private.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
-    }
-}
-
 impl<M: Mls> Group<M> {
     /// Asks for a fresh leaf, unless that was done a short while ago.
     pub(super) fn ask_for_a_leaf(&mut self, ctx: &mut Ctx<'_, M>) {
         if let Some(request) = self.request.as_ref().filter(|r| ctx.now.since(r.at) < AGAIN_MS) {
             return ctx.wake_at(request.at.plus_ms(AGAIN_MS));
         }
-        let (Some(tip), Some(suite)) = (self.dag.tip_entry(), Suite::from_code(self.view.settings.suite)) else {
-            return;
-        };
+        let Some(tip) = self.dag.tip_entry() else { return };
+        let suite = tip.facts.suite;
         // Where the others may have gone on this member cannot write; they still read where it can, and answer there. So it
         // names the last node that it could open.
         let Some(at_node) = self.sending_node() else { return };
         let Some(network) = self.dag.entry(&at_node).map(|e| e.network) else { return };
-        let heads = self.log.heads_above(&tip.heads);
+        let heads = self.heads_above();
         let Ok((key_package, private)) = ctx.mls.key_package(&self.keys, suite) else { return };
         let at = At { heads: &heads, node: at_node };
         let Ok(op) = self.log.make(&self.keys, at, OpBody::RejoinRequest { key_package }) else { return };
         if self.log.insert(op.clone()).is_err() {
             return;
         }
-        let private = private.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        let fresh = Private(private.into_iter().map(|(key, value)| (key.into(), value.into())).collect());
+        let mut private = self.request.take().map(|r| r.private).unwrap_or_default();
+        private.push(fresh);
+        private.drain(..private.len().saturating_sub(WISHES));
         self.request = Some(Request { at: ctx.now, private });
         self.save_request(ctx);
         self.save_ops(ctx);
@@ -119,7 +129,9 @@ impl<M: Mls> Group<M> {
     pub(super) fn take_welcome(&mut self, frame: &WelcomeFrame, ctx: &mut Ctx<'_, M>) {
         let mine = self.stranded && self.is_joined() && frame.device == self.keys.device();
         let Some(request) = self.request.as_ref().filter(|_| mine) else { return };
-        let Ok(node) = ctx.mls.join_welcome(&self.keys, &request.rows(), &frame.welcome) else { return };
+        let opened = request.private.iter().rev();
+        let opened = opened.filter_map(|p| ctx.mls.join_welcome(&self.keys, &p.rows(), &frame.welcome).ok());
+        let Some(node) = opened.into_iter().next() else { return };
         let Ok(key) = node.export(DOOR_LABEL, b"") else { return };
         let body = open_body(&key, DOOR_SEAL, &frame.door).ok().and_then(|b| cbor::read::<DoorBody>(&b).ok());
         let at = node.facts().node;
@@ -147,7 +159,9 @@ impl<M: Mls> Group<M> {
             let _ = self.log.insert(op.clone());
         }
         self.save_ops(ctx);
-        if self.dag.entry(&body.base).is_none() && !self.begin_anew(body, ctx) {
+        // One that begins earlier than the own DAG leads on from it all the same.
+        let mut ways = body.frames.iter().map(|f| &f.parent).chain([&body.base, &body.node]);
+        if !ways.any(|node| self.dag.entry(node).is_some()) && !self.begin_anew(body, ctx) {
             return false;
         }
         for frame in &body.frames {

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::{
-    mls::NodeFacts,
+    chain::mls_group_id,
+    mls::{NodeFacts, Suite},
     policy::tests::{
         devices::{device_add, device_revoke, evict},
         signed,
@@ -158,8 +159,11 @@ fn restarting(who: u8) -> (Node, NodeFacts) {
     for who in [0, 1] {
         node.group.say(who, OpBody::Restart { generation: 1, suite: 3, at_node: NODE });
     }
-    let binding = Binding { generation: 1, ..node.bind(true) };
-    let first = NodeFacts { node: NodeId([8; 32]), epoch: 0, binding, leaves: vec![leaf(0, who)] };
+    let binding = Binding { generation: 1, began: EPOCH + 1, epoch: 0, ..node.bind(true) };
+    let genesis = node.group.log.get(&OpId(node.group.log.group().unwrap().0)).unwrap();
+    let mls_group_id = mls_group_id(genesis, 1);
+    let (suite, leaves) = (Suite::Classic, vec![leaf(0, who)]);
+    let first = NodeFacts { node: NodeId([8; 32]), mls_group_id, epoch: 0, suite, binding, leaves };
     (node, first)
 }
 
@@ -185,9 +189,14 @@ fn a_restart_begins_with_one_committer_alone_where_the_ops_say() {
     assert_eq!(with(&|f| f.binding.generation = 2), Err(PolicyViolation::Restart));
     assert_eq!(with(&|f| f.binding.generation = 0), Err(PolicyViolation::Restart));
     assert_eq!(with(&|f| f.binding.network = Some(NETWORK)), Err(PolicyViolation::Network));
-    assert_eq!(with(&|f| f.binding.first_day = 1), Err(PolicyViolation::Network));
+    assert_eq!(with(&|f| f.binding.began = EPOCH), Err(PolicyViolation::Restart));
+    assert_eq!(with(&|f| f.binding.epoch = 1), Err(PolicyViolation::Restart));
+    assert_eq!(with(&|f| f.epoch = 1), Err(PolicyViolation::Restart));
+    assert_eq!(with(&|f| f.suite = Suite::Hybrid), Err(PolicyViolation::Restart));
+    assert_eq!(with(&|f| f.mls_group_id = [0; 32]), Err(PolicyViolation::Restart));
     assert_eq!(with(&|f| f.binding.roster_root = [0; 32]), Err(PolicyViolation::RosterRoot));
-    let unsigned = Binding { generation: 1, ..node.bind_heads(&node.binding.heads, true) };
+    let heads = node.binding.heads.clone();
+    let unsigned = Binding { generation: 1, began: EPOCH + 1, epoch: 0, ..node.bind_heads(&heads, true) };
     assert_eq!(with(&|f| f.binding = unsigned.clone()), Err(PolicyViolation::Restart));
 }
 

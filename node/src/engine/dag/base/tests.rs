@@ -47,7 +47,8 @@ impl Alone {
         let mut log = PolicyLog::for_group(group);
         log.insert(genesis.clone()).unwrap();
         let roster_root = log.state_at(&log.heads(), &()).roster_root(&());
-        let binding = Binding { heads: log.heads(), roster_root, network: None, first_day: 0, generation: 0 };
+        let heads = log.heads();
+        let binding = Binding { heads, roster_root, network: None, first_day: 0, generation: 0, began: 0, epoch: 0 };
         let root = mls.create(&keys, &mls_group_id(&genesis, 0), Suite::Classic, &binding).unwrap();
         let info = root.group_info(&keys).unwrap();
         let dag = Dag::new(root, Origin { info, ..Origin::default() }, &log);
@@ -63,7 +64,8 @@ impl Alone {
         let elders = entry.elders.as_ref();
         let roster_root = self.log.state_at(&self.log.heads(), elders).roster_root(elders);
         let network = Some(entry.network);
-        let binding = Binding { heads: self.log.heads(), roster_root, network, first_day: 0, generation: 0 };
+        let (heads, epoch) = (self.log.heads(), entry.facts.epoch + 1);
+        let binding = Binding { heads, roster_root, network, first_day: 0, generation: 0, began: 0, epoch };
         let plan = CommitPlan { binding: Some(binding), ..CommitPlan::default() };
         let mut rng = rand_chacha::ChaCha20Rng::from_seed([9; 32]);
         let own = entry.state.as_ref().unwrap().commit(&self.keys, &plan, &mut rng).unwrap();

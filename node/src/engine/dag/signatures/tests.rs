@@ -36,7 +36,8 @@ fn founded() -> (DeviceKeys, GroupId, PolicyLog, Dag<Model>) {
     let mut log = PolicyLog::for_group(group);
     log.insert(genesis).unwrap();
     let (heads, state) = (log.heads(), log.state_at(&log.heads(), &()));
-    let binding = Binding { heads, roster_root: state.roster_root(&()), network: None, first_day: 0, generation: 0 };
+    let roster_root = state.roster_root(&());
+    let binding = Binding { heads, roster_root, network: None, first_day: 0, generation: 0, began: 0, epoch: 0 };
     let root = mls.create(&keys, &[3; 32], Suite::Classic, &binding).unwrap();
     let info = root.group_info(&keys).unwrap();
     let dag = Dag::new(root, Origin { info, ..Origin::default() }, &log);
