@@ -316,6 +316,10 @@ impl<M: Mls> Group<M> {
         group.draft.clone_from(&own.draft);
         group.signed_to = own.signed_to;
         group.saved = Saved { ops: group.log.ops_in_order().map(|(id, _)| id).collect(), nodes };
+        // What was lost before this start is not decided again: it may long be out of date.
+        let (log, me) = (&group.log, group.keys.persona());
+        let own = |id: &OpId| log.content(id).is_some_and(|op| op.persona == me);
+        group.decided_again = log.ops_in_order().map(|(id, _)| id).filter(own).collect();
         for row in of(Table::Envelope) {
             let envelope = EnvelopeId(tail(row).try_into().ok()?);
             let kept = Kept::from_row(&row.value)?;
