@@ -244,6 +244,11 @@ pub trait MlsNode: Sized {
     fn context(&self) -> Result<Vec<u8>, MlsError>;
     /// Whether this member can read, write and commit here.
     fn has_secrets(&self) -> bool;
+    /// Whether messages of this node can be opened here: with its secrets, or since [`Self::only_read`].
+    fn can_read(&self) -> bool;
+    /// Gives up, for good, everything but what opens messages that are still to come. From here nothing follows any more:
+    /// what was said at later nodes, and forgotten there, cannot be found out from this one.
+    fn only_read(&mut self);
     /// Verifies a commit on this node without its secrets; returns what it does and the child's public side.
     ///
     /// # Errors
@@ -274,7 +279,7 @@ pub trait MlsNode: Sized {
     /// Decrypts; deletes the used key.
     ///
     /// # Errors
-    /// [`MlsError::Invalid`], [`MlsError::AlreadyUsed`], [`MlsError::NoSecrets`].
+    /// [`MlsError::Invalid`], [`MlsError::AlreadyUsed`], [`MlsError::NoSecrets`] where it cannot be read.
     fn decrypt(&mut self, message: &[u8]) -> Result<Opened, MlsError>;
     /// MLS exporter (RFC 9420 §8.5), 32 bytes.
     ///

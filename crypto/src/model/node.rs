@@ -6,7 +6,7 @@ use rand::CryptoRng;
 
 use super::{
     public::{Authoring, Public, PublicRow},
-    ratchet::{Ratchets, message_key},
+    ratchet::{Ratchets, message_key, message_root},
     symbol::{self, Key},
     wire::{self, Content, Message, PathEntry},
 };
@@ -19,6 +19,7 @@ use crate::{
 const PUBLIC_ROW: &[u8] = b"p";
 const SECRET_ROW: &[u8] = b"s";
 const MESSAGES_ROW: &[u8] = b"m";
+const READER_ROW: &[u8] = b"r";
 
 /// What a member holds of a node.
 #[derive(Clone, Encode, Decode)]
@@ -31,10 +32,23 @@ pub(super) struct Secret {
     pub(super) own: u32,
 }
 
+/// What opens messages of a node, and nothing else.
+#[derive(Clone, Encode, Decode)]
+struct Reader {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    root: Key,
+    #[n(1)]
+    own: u32,
+}
+
 /// A node over the symbolic MLS.
 pub struct ModelNode {
     public: Public,
     secret: Option<Secret>,
+    /// In place of the secrets, once it only reads.
+    reader: Option<Reader>,
+    /// It only reads since its changes were last taken.
+    ceased: bool,
     messages: Ratchets,
     changed: bool,
 }
@@ -47,18 +61,26 @@ impl std::fmt::Debug for ModelNode {
 
 impl ModelNode {
     pub(super) fn new(public: Public, secret: Option<Secret>) -> Self {
-        Self { public, secret, messages: Ratchets::default(), changed: false }
+        Self { public, secret, reader: None, ceased: false, messages: Ratchets::default(), changed: false }
     }
 
     pub(super) fn load(rows: &Rows) -> Result<Self, MlsError> {
         let stored: PublicRow = row(rows, PUBLIC_ROW)?.ok_or(MlsError::State)?;
         let public = Public::from_parts(&stored).ok_or(MlsError::State)?;
         let secret: Option<Secret> = row(rows, SECRET_ROW)?;
+        let reader: Option<Reader> = row(rows, READER_ROW)?;
         let messages: Option<Ratchets> = row(rows, MESSAGES_ROW)?;
-        if secret.is_some() != messages.is_some() {
+        if (secret.is_some() || reader.is_some()) != messages.is_some() {
             return Err(MlsError::State);
         }
-        Ok(Self { public, secret, messages: messages.unwrap_or_default(), changed: false })
+        let messages = messages.unwrap_or_default();
+        Ok(Self { public, secret, reader, ceased: false, messages, changed: false })
+    }
+
+    /// What opens messages here.
+    fn reader(&self) -> Result<Reader, MlsError> {
+        let full = self.secret.as_ref().map(|s| Reader { root: message_root(&s.epoch), own: s.own });
+        full.or(self.reader.clone()).ok_or(MlsError::NoSecrets)
     }
 
     fn secret(&self) -> Result<&Secret, MlsError> {
@@ -125,6 +147,17 @@ impl MlsNode for ModelNode {
         self.secret.is_some()
     }
 
+    fn can_read(&self) -> bool {
+        self.secret.is_some() || self.reader.is_some()
+    }
+
+    fn only_read(&mut self) {
+        if let Some(secret) = self.secret.take() {
+            self.reader = Some(Reader { root: message_root(&secret.epoch), own: secret.own });
+            self.ceased = true;
+        }
+    }
+
     fn check(&self, commit: &[u8]) -> Result<(CommitFacts, Self), MlsError> {
         let (facts, child) = self.public.check(&self.public.read(commit)?)?;
         Ok((facts, Self::new(child, None)))
@@ -165,13 +198,13 @@ impl MlsNode for ModelNode {
         let (epoch, sender) = self.own(device).map(|secret| (secret.epoch, secret.own))?;
         let generation = self.messages.next_own()?;
         self.changed = true;
-        let body = symbol::wrap(&message_key(&epoch, sender, generation), plaintext).into();
+        let body = symbol::wrap(&message_key(&message_root(&epoch), sender, generation), plaintext).into();
         let message = Message { group: self.public.group, epoch: self.public.facts.epoch, sender, generation, body };
         Ok(wire::write(wire::MESSAGE, &message))
     }
 
     fn decrypt(&mut self, message: &[u8]) -> Result<Opened, MlsError> {
-        let (epoch, own) = self.secret().map(|secret| (secret.epoch, secret.own))?;
+        let Reader { root, own } = self.reader()?;
         let message: Message = wire::read(wire::MESSAGE, message)?;
         if message.group != self.public.group || message.epoch != self.public.facts.epoch {
             return Err(MlsError::NotForThisNode);
@@ -181,7 +214,7 @@ impl MlsNode for ModelNode {
         }
         let sender = *self.public.leaf_at(message.sender).ok_or(MlsError::Invalid)?;
         self.messages.peek(message.sender, message.generation)?;
-        let key = message_key(&epoch, message.sender, message.generation);
+        let key = message_key(&root, message.sender, message.generation);
         let plaintext = symbol::unwrap(&key, &message.body).ok_or(MlsError::Invalid)?;
         self.messages.spend(message.sender, message.generation);
         self.changed = true;
@@ -206,6 +239,11 @@ impl MlsNode for ModelNode {
         let mut rows = Rows::from([(PUBLIC_ROW.to_vec(), cbor::to_vec(&self.public.row()))]);
         if let Some(secret) = &self.secret {
             rows.insert(SECRET_ROW.to_vec(), cbor::to_vec(secret));
+        }
+        if let Some(reader) = &self.reader {
+            rows.insert(READER_ROW.to_vec(), cbor::to_vec(reader));
+        }
+        if self.can_read() {
             rows.insert(MESSAGES_ROW.to_vec(), cbor::to_vec(&self.messages));
         }
         rows
@@ -214,6 +252,11 @@ impl MlsNode for ModelNode {
     fn take_changes(&mut self) -> RowChanges {
         let changed =
             std::mem::take(&mut self.changed).then(|| (MESSAGES_ROW.to_vec(), Some(cbor::to_vec(&self.messages))));
-        changed.into_iter().collect()
+        let mut changed: RowChanges = changed.into_iter().collect();
+        if std::mem::take(&mut self.ceased) {
+            changed.insert(SECRET_ROW.to_vec(), None);
+            changed.insert(READER_ROW.to_vec(), self.reader.as_ref().map(cbor::to_vec));
+        }
+        changed
     }
 }

@@ -32,9 +32,14 @@ struct Ratchet {
     missing: BTreeSet<u32>,
 }
 
+/// What the keys of an epoch's messages follow from, and nothing else does.
+pub(super) fn message_root(epoch: &Key) -> Key {
+    hash(&[b"model messages", epoch])
+}
+
 /// The key of one message.
-pub(super) fn message_key(epoch: &Key, sender: u32, generation: u32) -> Key {
-    hash(&[b"model message", epoch, &sender.to_be_bytes(), &generation.to_be_bytes()])
+pub(super) fn message_key(root: &Key, sender: u32, generation: u32) -> Key {
+    hash(&[b"model message", root, &sender.to_be_bytes(), &generation.to_be_bytes()])
 }
 
 impl Ratchets {

@@ -38,6 +38,7 @@ macro_rules! run_suite {
             secrets_are_the_members_own,
             plans_that_cannot_be_are_refused,
             changes_are_told_once,
+            a_node_that_only_reads_opens_messages_and_nothing_more,
         ]);
     };
 }
@@ -494,4 +495,35 @@ pub(crate) fn changes_are_told_once<M: Mls>(mls: &M, suite: Suite) {
         assert!(node.take_changes().is_empty());
     }
     assert_eq!(mls.load(stored.1).unwrap().decrypt(&message), Err(MlsError::AlreadyUsed));
+}
+
+pub(crate) fn a_node_that_only_reads_opens_messages_and_nothing_more<M: Mls>(mls: &M, suite: Suite) {
+    let (a, mut at_a, b, mut at_b) = pair(mls, suite);
+    let early = at_a.encrypt(&a, b"early").unwrap();
+    let next = commit(&at_a, &a, &CommitPlan::default()).commit;
+    at_b.take_changes();
+    let mut rows = at_b.rows();
+    at_b.only_read();
+    at_b.only_read();
+    for (key, value) in at_b.take_changes() {
+        match value {
+            Some(value) => rows.insert(key, value),
+            None => rows.remove(&key),
+        };
+    }
+    assert_eq!(rows, at_b.rows());
+    let mut reader = mls.load(rows).unwrap();
+    for node in [&mut at_b, &mut reader] {
+        assert!(node.can_read() && !node.has_secrets());
+        assert_eq!(node.decrypt(&early).unwrap().plaintext, b"early");
+        assert_eq!(node.decrypt(&early), Err(MlsError::AlreadyUsed));
+        assert_eq!(node.apply(&next).err(), Some(MlsError::NoSecrets));
+        assert_eq!(node.commit(&b, &CommitPlan::default(), &mut rng(1)).err(), Some(MlsError::NoSecrets));
+        assert_eq!(node.encrypt(&b, b"x").err(), Some(MlsError::NoSecrets));
+        assert_eq!(node.export("hearth net/1", b"").err(), Some(MlsError::NoSecrets));
+        assert_eq!(node.authenticator().err(), Some(MlsError::NoSecrets));
+        assert_eq!(node.group_info(&b).err(), Some(MlsError::NoSecrets));
+        assert_eq!(node.check(&next).unwrap().1.facts(), at_a.check(&next).unwrap().1.facts());
+    }
+    assert_eq!(reader.rows(), at_b.rows());
 }

@@ -42,6 +42,11 @@ impl<G: Group> Held<G> {
         Self(Mutex::new(Some(Box::new(group))))
     }
 
+    /// One whose rows have changed by themselves: it is read from them when it is next asked for something.
+    pub(super) fn unread() -> Self {
+        Self(Mutex::new(None))
+    }
+
     /// The group, for good. What is done to it and to a copy of `store` leaves this node as it was.
     pub(super) fn take(&self, store: &NodeStore) -> Result<Box<G>, MlsError> {
         self.lock().take().map_or_else(|| G::from_rows(store).map(Box::new), Ok)

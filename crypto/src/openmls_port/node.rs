@@ -34,6 +34,8 @@ pub struct OpenMlsNode {
 
 enum State {
     Member(Held<MlsGroup>),
+    /// A member's that only reads: what OpenMLS takes for its secrets are zeros.
+    Reader(Held<MlsGroup>),
     Public(Held<PublicGroup>),
 }
 
@@ -75,6 +77,9 @@ impl OpenMlsNode {
         if store.has_secrets() {
             let group = MlsGroup::from_rows(&store)?;
             let facts = facts::trusted(group.public_group()).map_err(|_| MlsError::State)?;
+            if store.only_reads() {
+                return Ok(Self { crypto, store, state: State::Reader(Held::new(group)), facts });
+            }
             return Ok(Self::member(crypto, store, group, facts));
         }
         let group = PublicGroup::from_rows(&store)?;
@@ -85,14 +90,14 @@ impl OpenMlsNode {
     fn held(&self) -> Result<&Held<MlsGroup>, MlsError> {
         match &self.state {
             State::Member(group) => Ok(group),
-            State::Public(_) => Err(MlsError::NoSecrets),
+            State::Reader(_) | State::Public(_) => Err(MlsError::NoSecrets),
         }
     }
 
     /// Looks at what anybody can see of the group.
     fn public<T>(&self, look: impl FnOnce(&PublicGroup) -> T) -> Result<T, MlsError> {
         match &self.state {
-            State::Member(group) => group.look(&self.store, |group| look(group.public_group())),
+            State::Member(group) | State::Reader(group) => group.look(&self.store, |group| look(group.public_group())),
             State::Public(group) => group.look(&self.store, look),
         }
     }
@@ -165,6 +170,21 @@ impl MlsNode for OpenMlsNode {
         matches!(self.state, State::Member(_))
     }
 
+    fn can_read(&self) -> bool {
+        matches!(self.state, State::Member(_) | State::Reader(_))
+    }
+
+    fn only_read(&mut self) {
+        if !matches!(self.state, State::Member(_)) {
+            return;
+        }
+        // What cannot be emptied does not stay.
+        self.state = match self.store.only_read() {
+            Ok(()) => State::Reader(Held::unread()),
+            Err(_) => State::Public(Held::unread()),
+        };
+    }
+
     fn check(&self, commit: &[u8]) -> Result<(CommitFacts, Self), MlsError> {
         let message = self.read_commit(commit)?;
         let judged = self.public(|group| {
@@ -175,7 +195,7 @@ impl MlsNode for OpenMlsNode {
         let store = self.store.fork_public();
         let mut child = match &self.state {
             State::Public(group) => group.take(&self.store)?,
-            State::Member(_) => Box::new(PublicGroup::from_rows(&store)?),
+            State::Member(_) | State::Reader(_) => Box::new(PublicGroup::from_rows(&store)?),
         };
         child.merge_commit(&store, *judged.staged).map_err(|_| MlsError::Library)?;
         let facts = facts::of_child(&child, &self.facts, &new)?;
@@ -250,7 +270,7 @@ impl MlsNode for OpenMlsNode {
     }
 
     fn decrypt(&mut self, message: &[u8]) -> Result<Opened, MlsError> {
-        let State::Member(group) = &mut self.state else { return Err(MlsError::NoSecrets) };
+        let (State::Member(group) | State::Reader(group)) = &mut self.state else { return Err(MlsError::NoSecrets) };
         let MlsMessageBodyIn::PrivateMessage(message) = read(message)? else { return Err(MlsError::NotForThisNode) };
         let message = ProtocolMessage::from(message);
         if message.content_type() != ContentType::Application {

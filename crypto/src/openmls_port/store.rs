@@ -9,6 +9,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use minicbor::{Decoder, Encoder, data::Type};
 use openmls::group::GroupContext;
 use openmls_traits::storage::{CURRENT_VERSION, StorageProvider, traits};
 use serde::{Serialize, de::DeserializeOwned};
@@ -40,6 +41,8 @@ pub(super) enum Tag {
     Psk = 35,
     Proposal = 36,
     OwnLeafNode = 37,
+    /// A mark of our own: the node only reads.
+    OnlyReads = 48,
 }
 
 impl Tag {
@@ -65,6 +68,18 @@ pub(super) enum StoreError {
     Encode,
     #[error("a row does not decode")]
     Decode,
+}
+
+impl From<minicbor::decode::Error> for StoreError {
+    fn from(_: minicbor::decode::Error) -> Self {
+        Self::Decode
+    }
+}
+
+impl From<minicbor::encode::Error<Infallible>> for StoreError {
+    fn from(_: minicbor::encode::Error<Infallible>) -> Self {
+        Self::Encode
+    }
 }
 
 /// Rows of one node and which of them changed.
@@ -135,6 +150,28 @@ impl NodeStore {
     /// Whether the rows are a member's.
     pub(super) fn has_secrets(&self) -> bool {
         self.lock().rows.contains_key(&plain_key(Tag::OwnLeafIndex))
+    }
+
+    /// Whether the rows are those of a node that only reads.
+    pub(super) fn only_reads(&self) -> bool {
+        self.lock().rows.contains_key(&plain_key(Tag::OnlyReads))
+    }
+
+    /// Destroys what later nodes follow from: the key pairs of the path, and the values of the epoch's secrets. Their shape
+    /// stays, or OpenMLS would not load the node; message secrets are a row of their own.
+    pub(super) fn only_read(&self) -> Result<(), MlsError> {
+        self.delete_all(Tag::EpochKeyPairs);
+        let key = plain_key(Tag::EpochSecrets);
+        let mut inner = self.lock();
+        let row = inner.rows.get(&key).ok_or(MlsError::State)?;
+        let blank = blank(row).map_err(|_| MlsError::State)?;
+        for (key, value) in [(key, blank), (plain_key(Tag::OnlyReads), Vec::new())] {
+            inner.changed.insert(key.clone());
+            if let Some(mut old) = inner.rows.insert(key, value) {
+                old.zeroize();
+            }
+        }
+        Ok(())
     }
 
     /// Every method leaves the rows consistent, so a poisoned lock is still good.
@@ -216,6 +253,40 @@ fn ciborium_writes(value: &(impl Serialize + ?Sized)) -> Vec<u8> {
 
 fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StoreError> {
     minicbor_serde::from_slice(bytes).map_err(|_| StoreError::Decode)
+}
+
+/// The same row with zeros for numbers and bytes.
+fn blank(row: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let mut blank = Encoder::new(Vec::new());
+    blank_next(&mut Decoder::new(row), &mut blank)?;
+    Ok(blank.into_writer())
+}
+
+fn blank_next(row: &mut Decoder<'_>, blank: &mut Encoder<Vec<u8>>) -> Result<(), StoreError> {
+    match row.datatype()? {
+        Type::U8 | Type::U16 | Type::U32 | Type::U64 | Type::I8 | Type::I16 | Type::I32 | Type::I64 | Type::Int => {
+            row.skip()?;
+            blank.u8(0)?;
+        }
+        Type::Bytes => {
+            blank.bytes(&vec![0; row.bytes()?.len()])?;
+        }
+        Type::String => {
+            blank.str(row.str()?)?;
+        }
+        Type::Array => {
+            let items = row.array()?.ok_or(StoreError::Decode)?;
+            blank.array(items)?;
+            (0..items).try_for_each(|_| blank_next(row, blank))?;
+        }
+        Type::Map => {
+            let pairs = row.map()?.ok_or(StoreError::Decode)?;
+            blank.map(pairs)?;
+            (0..2 * pairs).try_for_each(|_| blank_next(row, blank))?;
+        }
+        _ => return Err(StoreError::Decode),
+    }
+    Ok(())
 }
 
 fn is_public(key: &[u8]) -> bool {

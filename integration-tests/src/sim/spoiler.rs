@@ -90,6 +90,14 @@ impl MlsNode for SpoiledNode {
         self.node.has_secrets()
     }
 
+    fn can_read(&self) -> bool {
+        self.node.can_read()
+    }
+
+    fn only_read(&mut self) {
+        self.node.only_read()
+    }
+
     fn check(&self, commit: &[u8]) -> Result<(CommitFacts, Self), MlsError> {
         self.node.check(commit).map(|(facts, child)| (facts, self.child(child)))
     }
