@@ -1,7 +1,10 @@
 //! What the group decides as a whole: Recover, by more than half of the certified roster, and Restart, by a quorum of
 //! the facilitators.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use hearth_protocol::{
     id::{NodeId, PersonaId},
@@ -38,7 +41,9 @@ pub enum Ballot {
 }
 
 impl Ballot {
-    pub(crate) fn of(body: &OpBody) -> Option<Self> {
+    /// What an op votes for, if that is what it does.
+    #[must_use]
+    pub fn of(body: &OpBody) -> Option<Self> {
         match body {
             OpBody::Recover { base, facilitators } => {
                 Some(Self::Recover { base: *base, facilitators: facilitators.clone() })
@@ -89,18 +94,19 @@ impl<'a> Fold<'a> {
         })
     }
 
-    /// The Restart in force: of the newest generation, the most senior signer's, then the least id.
-    pub(crate) fn restart(&self, elders: &Elders<'_>) -> Option<&Decided<'a>> {
-        let newest = self.generation();
+    /// The Restart that stands of each generation, the oldest first: the most senior signer's, then the least id.
+    pub(crate) fn standing_restarts(&self, elders: &Elders<'_>) -> Vec<&Decided<'a>> {
         let rank = |d: &&Decided<'a>| {
             let signers = d.event.ops.iter();
             (signers.clone().map(|op| elders.key(&op.author())).min(), signers.map(|op| op.id).min())
         };
-        let mut rivals: Vec<_> = self.restarts().filter(|(g, _)| *g == newest).map(|(_, d)| d).collect();
-        match rivals.len() {
+        let mut rivals: BTreeMap<u32, Vec<&Decided<'a>>> = BTreeMap::new();
+        self.restarts().for_each(|(generation, decided)| rivals.entry(generation).or_default().push(decided));
+        let stands = |mut rivals: Vec<_>| match rivals.len() {
             0 | 1 => rivals.pop(),
             _ => rivals.into_iter().min_by_key(rank),
-        }
+        };
+        rivals.into_values().filter_map(stands).collect()
     }
 
     pub(crate) fn read_ballot(&mut self, entry: &'a Entry, ballot: Ballot, (right, elders): (&Right, &Elders<'_>)) {

@@ -262,8 +262,7 @@ fn speaking<'a>(fold: &Fold<'a>) -> Speaking<'a> {
     }
     fold.writes().for_each(&mut keep);
     fold.votes.iter().for_each(|v| keep(v.op));
-    let newest = fold.generation();
-    fold.restarts().filter(|(g, _)| *g == newest).flat_map(|(_, d)| &d.event.ops).for_each(|op| keep(op));
+    fold.restarts().flat_map(|(_, d)| &d.event.ops).for_each(|op| keep(op));
     // A Join is read through its Invite, open or not.
     let joined_by: Vec<_> = found
         .values()

@@ -192,7 +192,7 @@ pub fn restart(log: &PolicyLog, parent: &Parent<'_>, first: &NodeFacts) -> Resul
     let facts = CommitFacts { author: *author, external: false, adds, removes, changes_binding: true, aad };
     let case = Case { log, parent, facts: &facts, child };
     let state = case.bound_state()?;
-    let demanded = state.restart.as_ref().is_some_and(|r| {
+    let demanded = state.restarts.last().is_some_and(|r| {
         let next = r.at_node == parent.node && r.generation > parent.binding.generation;
         next && r.generation == child.generation && r.suite == first.suite.code()
     });

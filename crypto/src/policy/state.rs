@@ -206,8 +206,8 @@ pub struct PolicyState {
     pub motions: BTreeMap<(PersonaId, Motion), BTreeSet<PersonaId>>,
     /// Devices that were revoked or evicted: no leaf of that persona has such a key again.
     pub gone: BTreeSet<(PersonaId, DeviceId)>,
-    /// The Restart in force.
-    pub restart: Option<Restart>,
+    /// The Restart that stands of each generation, the oldest first: the last one is in force.
+    pub restarts: Vec<Restart>,
     /// Recovers and Restarts that are not decided, with those who signed.
     pub ballots: BTreeMap<Ballot, BTreeSet<PersonaId>>,
 }
@@ -396,7 +396,7 @@ fn read(fold: &Fold<'_>, elders: &Elders<'_>) -> PolicyState {
     for vote in &fold.votes {
         state.ballots.entry(vote.ballot.clone()).or_default().insert(vote.op.author());
     }
-    state.restart = fold.restart(elders).and_then(restart);
+    state.restarts = fold.standing_restarts(elders).into_iter().filter_map(restart).collect();
     state.revocations.sort();
     state.invites = fold.invites.iter().filter_map(|(id, i)| Some((*id, invite(i)?))).collect();
     let members = &state.members;

@@ -152,29 +152,29 @@ fn a_restart_needs_the_facilitators_quorum_and_the_next_generation() {
     assert_eq!(group.refusal(&by_member), Some(Refusal::NotFacilitator));
     group.say(0, restart(1, 0x4f));
     group.say(1, restart(1, 3));
-    assert_eq!(group.state().restart, None, "different statements do not add up");
+    assert_eq!(group.state().restarts, [], "different statements do not add up");
     let heads = group.heads();
     let standing = group.log.check(&heads, &id(2), &restart(2, 3), &group.seniority);
     assert_eq!(standing, Err(Refusal::Generation));
     group.say(2, restart(1, 0x4f));
-    let found = group.state().restart.unwrap();
+    let found = group.state().restarts.pop().unwrap();
     assert_eq!((found.generation, found.suite, found.at_node, found.ops.len()), (1, 0x4f, BASE, 2));
     for who in [0, 1] {
         group.say(who, restart(2, 3));
     }
-    assert_eq!(group.state().restart.map(|r| (r.generation, r.suite)), Some((2, 3)));
+    assert_eq!(group.state().restarts.last().map(|r| (r.generation, r.suite)), Some((2, 3)));
 }
 
 #[test]
 fn two_facilitators_restart_together_and_one_alone() {
     let mut group = Group::new(2, 0);
     group.say(0, restart(1, 3));
-    assert_eq!(group.state().restart, None);
+    assert_eq!(group.state().restarts, []);
     group.say(1, restart(1, 3));
-    assert!(group.state().restart.is_some());
+    assert!(!group.state().restarts.is_empty());
     let mut group = Group::new(1, 1);
     group.say(0, restart(1, 3));
-    assert!(group.state().restart.is_some());
+    assert!(!group.state().restarts.is_empty());
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn of_two_restarts_that_do_not_know_of_each_other_the_senior_signers_stands() {
             group.say_on(who, &at, restart(1, suite));
         }
     }
-    assert_eq!(group.state().restart.map(|r| r.suite), Some(0x4f));
+    assert_eq!(group.state().restarts.last().map(|r| r.suite), Some(0x4f));
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_restart_signed_by_who_was_removed_without_knowing_of_it_is_void_and_so_is_w
     let void = group.say_on(1, &at, restart(1, 3));
     let next = group.say_on(1, &[first, void], restart(2, 3));
     let state = group.state();
-    assert_eq!(state.restart, None);
+    assert_eq!(state.restarts, []);
     assert_eq!(state.without_effect.get(&void), Some(&Refusal::Voided));
     assert_eq!(state.without_effect.get(&next), Some(&Refusal::Voided));
 }
