@@ -57,6 +57,7 @@ attacks![
     fork_grinding_by_a_removed_member,
     a_long_private_branch,
     a_withheld_commit,
+    a_removal_by_one_who_was_removed,
     a_drip_of_withheld_commits,
     an_invalid_welcome,
     equivocation_by_a_member,
@@ -184,6 +185,32 @@ fn a_withheld_commit<M: Mls + 'static>(make: fn(u64) -> M) {
     assert!(!seen.nodes.contains_key(&hidden) && !seen.nodes.contains_key(&node));
     assert!(scene.is_final(0), "what rests on nothing keeps nothing from being final");
     assert_eq!(scene.tip(0), Some(tip));
+}
+
+/// A facilitator whom the senior one has taken out takes out a member, who hears of nothing else for two days, and asleep for
+/// part of them. It has been a member all along, and is one again as soon as it hears.
+fn a_removal_by_one_who_was_removed<M: Mls + 'static>(make: fn(u64) -> M) {
+    let mut scene = Scene::new(5, 2, make).unwrap();
+    scene.act(Act::Partition { side: 1 << 1 | 1 << 4, one_way: false });
+    scene.remove(&[0], 1);
+    scene.remove_in_vain(1, 4);
+    scene.soon();
+    assert!(!scene.is_member(4));
+    scene.say(2);
+    scene.wait(DAY_S * 1_000);
+    scene.sleep(4);
+    scene.wait(DAY_S * 1_000);
+    scene.wake(4);
+    assert!(!scene.is_member(4), "removed, as far as it knows");
+    scene.act(Act::Mend);
+    scene.soon();
+    assert!(scene.is_member(4));
+    scene.say(4);
+    agreed(&mut scene);
+    assert!(scene.is_listening(1), "who was removed hears for a while whether it holds");
+    scene.wait(15 * DAY_S * 1_000);
+    assert!(!scene.is_listening(1), "and then no more");
+    assert!(scene.is_listening(4));
 }
 
 /// Members who hear of a commit whose parent they lack wait a little with their own commits and signatures. A member who
@@ -732,7 +759,13 @@ fn an_invalid_welcome<M: Mls + 'static>(make: fn(u64) -> M) {
         scene.wait(5_000);
         assert!(!scene.is_member(4));
     }
-    // It waits as before, and whoever may let it in still can.
+    // It is told no by one who has no right to, and yes by one who has: also after a restart in between.
+    scene.answer(&knock, KnockAnswer::Declined);
+    scene.wait(5_000);
+    scene.sleep(4);
+    scene.wake(4);
+    scene.wait(DAY_S * 1_000);
+    assert!(!scene.is_member(4));
     assert!(scene.admit(4));
     scene.say(4);
     agreed(&mut scene);

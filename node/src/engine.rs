@@ -183,7 +183,7 @@ impl<M: Mls> Engine<M> {
         let ids: Vec<_> = self.groups.keys().copied().collect();
         for id in ids {
             self.with(&id, now, &mut fx, |group, ctx| {
-                if group.is_joined() || group.is_leaving() {
+                if group.is_awake() {
                     group.wake(ctx);
                 }
             });
@@ -264,7 +264,8 @@ impl<M: Mls> Engine<M> {
         for id in self.attempts.keys().copied().collect::<Vec<_>>() {
             self.attempt(&id, now, fx, |attempt, ctx| attempt.tick(ctx));
         }
-        for id in self.knocking.keys().copied().collect::<Vec<_>>() {
+        let knocking = self.knocking.keys().filter(|id| !self.attempts.contains_key(id));
+        for id in knocking.copied().collect::<Vec<_>>() {
             self.outside(&id, now, fx, |knocking, ctx| {
                 knocking.tick(ctx);
                 Outcome::Wait

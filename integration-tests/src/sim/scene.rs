@@ -120,6 +120,19 @@ impl<M: Mls + 'static> Scene<M> {
         self.story.removed.push(other);
     }
 
+    /// One takes another out, which will turn out to be void.
+    pub fn remove_in_vain(&mut self, by: usize, other: usize) {
+        let (group, persona) = (self.group(), self.persona(other));
+        self.query(by, Command::MemberRemove { group, persona, reason: None });
+    }
+
+    /// Whether a node has a session with any relay for the group.
+    #[must_use]
+    pub fn is_listening(&self, node: usize) -> bool {
+        let sessions = self.world.nodes.get(node).map(|n| &n.sessions);
+        sessions.is_some_and(|s| s.keys().any(|(group, _)| *group == self.story.group))
+    }
+
     /// Says something that must be there in the end.
     pub fn say(&mut self, node: usize) {
         self.act(Act::Say(node));

@@ -138,6 +138,11 @@ impl Desk {
         }
     }
 
+    /// Reads nothing but what decides the roster.
+    pub(crate) fn only_control(&mut self) {
+        self.sessions.values_mut().for_each(|s| s.queues.retain(|_, q| q.is_control()));
+    }
+
     /// Adds a queue that knocks come in.
     pub(crate) fn want_knocks(&mut self, address: &str, (network, invite, keys): (NodeId, OpId, QueueKeys)) {
         let Some(session) = self.sessions.get_mut(address) else { return };

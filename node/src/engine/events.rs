@@ -35,7 +35,7 @@ impl<M: Mls> Engine<M> {
                 let Some(group) = group_of(&event) else { return };
                 if self.attempts.contains_key(&group) {
                     self.attempt(&group, now, fx, |attempt, ctx| attempt.on_lane(event, ctx));
-                } else if self.knocking.get(&group).is_some_and(Knocking::waits) {
+                } else if self.knocking.get(&group).is_some_and(|k| k.listens(now)) {
                     self.outside(&group, now, fx, |knocking, ctx| knocking.on_lane(event, ctx));
                 } else {
                     self.with(&group, now, fx, |group, ctx| group.on_lane(event, ctx));

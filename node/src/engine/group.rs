@@ -102,6 +102,8 @@ pub(crate) struct Group<M: Mls> {
     /// The tip does not have this member, and no removal says why: it must come in again.
     pub(crate) stranded: bool,
     /// Its wish for a fresh leaf.
+    /// Since when it is removed, while that may still turn out to be the losing side of a fork.
+    removed_at: Option<Timestamp>,
     request: Option<swap::Request>,
     /// Since when it is stranded.
     stranded_since: Option<Timestamp>,
@@ -175,6 +177,7 @@ impl<M: Mls> Group<M> {
             request: None,
             stranded_since: None,
             late_since: None,
+            removed_at: None,
             own_join: None,
             link_secret: None,
             guests: Vec::new(),
@@ -211,6 +214,17 @@ impl<M: Mls> Group<M> {
     pub(crate) fn is_leaving(&self) -> bool {
         self.standing == GroupState::Left && self.outbox.items().next().is_some()
     }
+    /// Whether it was removed so short a while ago that another tip may still have it: until then it reads what decides the
+    /// roster, and says nothing.
+    pub(crate) fn listens(&self) -> bool {
+        self.removed_at.is_some()
+    }
+
+    /// Whether it has anything open.
+    pub(crate) fn is_awake(&self) -> bool {
+        self.is_joined() || self.is_leaving() || self.listens()
+    }
+
 
     /// The suite of the tip.
     pub(crate) fn suite(&self) -> Option<Suite> {
@@ -325,6 +339,8 @@ impl<M: Mls> Group<M> {
             Packet::Shared { node, sealed } => self.take_shared(node, sealed, ctx),
             // Only in the queue that a knock names.
             Packet::Answer(_) => {}
+            // What is said is no business of one who was removed; whoever turns out to be in gets it by sync.
+            Packet::App { .. } | Packet::Shared { .. } if self.listens() => {}
         }
     }
 
@@ -441,15 +457,15 @@ impl<M: Mls> Group<M> {
 
     /// Time passed.
     pub(crate) fn tick(&mut self, ctx: &mut Ctx<'_, M>) {
-        if !self.is_joined() && self.standing != GroupState::Left {
+        self.expire(ctx);
+        self.give_up_if_due(ctx);
+        if !self.is_joined() && self.standing != GroupState::Left && !self.listens() {
             return;
         }
         if self.day != ctx.today() {
             self.day = ctx.today();
             self.new_day(ctx);
         }
-        self.expire(ctx);
-        self.flush_acks(ctx);
         self.find_members(ctx);
         self.sync_again(ctx);
         self.show_gaps(ctx);

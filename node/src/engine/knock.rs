@@ -43,6 +43,8 @@ pub(crate) const ROW: &[u8] = b"knock";
 const LOOK_MS: u64 = 10 * 60_000;
 /// Until an answer's queue is there: at a member's own mailbox only that member can make it.
 const SOON_MS: u64 = 10_000;
+/// Who was declined listens on this long.
+const LISTEN_MS: u64 = 14 * 24 * 3_600_000;
 
 /// What a knock is, on disk.
 #[derive(Clone, Encode, Decode)]
@@ -64,8 +66,9 @@ struct KnockRow {
     history_days: u16,
     #[n(7)]
     suite: u16,
+    /// When it was declined. Any member can say that, facilitator or not: so an answer that admits still counts.
     #[n(8)]
-    declined: bool,
+    declined: Option<Timestamp>,
     /// Mailboxes that have the knock, each with the knock key that it is sealed to.
     #[n(9)]
     stored: Vec<(String, ByteVec)>,
@@ -140,7 +143,7 @@ impl Knocking {
             charter: charter.clone(),
             history_days: *history_days,
             suite: *suite,
-            declined: false,
+            declined: None,
             stored: Vec::new(),
         };
         let mailboxes = attempt.mailboxes.clone();
@@ -170,11 +173,16 @@ impl Knocking {
     }
 
     pub(crate) fn standing(&self) -> GroupState {
-        if self.row.declined { GroupState::Declined } else { GroupState::Waiting }
+        if self.row.declined.is_some() { GroupState::Declined } else { GroupState::Waiting }
     }
 
     pub(crate) fn waits(&self) -> bool {
-        !self.row.declined
+        self.row.declined.is_none()
+    }
+
+    /// Whether an answer may still come: who was declined listens on for a while.
+    pub(crate) fn listens(&self, now: Timestamp) -> bool {
+        self.row.declined.is_none_or(|at| now.since(at) < LISTEN_MS)
     }
 
     /// What its link shows.
@@ -247,7 +255,7 @@ impl Knocking {
     }
 
     pub(crate) fn refusal(&self) -> Refusal {
-        match self.row.declined {
+        match self.row.declined.is_some() {
             true => Refusal::new(Kind::NotPermitted, "you were not admitted to this group"),
             false => Refusal::new(Kind::NotPermitted, "a facilitator has not admitted you yet"),
         }
@@ -265,7 +273,7 @@ impl Knocking {
 
     /// Takes up sessions; goes on with those that are up already.
     pub(crate) fn wake<M: Mls>(&mut self, ctx: &mut Ctx<'_, M>) {
-        if self.row.declined {
+        if !self.listens(ctx.now) {
             return;
         }
         let addresses = self.mailboxes.keys().cloned().collect();
@@ -277,12 +285,25 @@ impl Knocking {
         ctx.wake_at(self.look_at);
     }
 
+    /// Gives its sessions up.
+    pub(crate) fn rest<M: Mls>(&mut self, ctx: &mut Ctx<'_, M>) {
+        self.mailboxes.values_mut().for_each(|key| *key = None);
+        (self.asked, self.made, self.live) = Default::default();
+        // Taken up again when it is next looked at.
+        self.look_at = ctx.now;
+        ctx.send(LaneCommand::Relays { group: self.group(), addresses: Vec::new() });
+    }
+
     pub(crate) fn tick<M: Mls>(&mut self, ctx: &mut Ctx<'_, M>) {
-        if !self.row.declined && self.look_at <= ctx.now {
-            self.wake(ctx);
+        if !self.listens(ctx.now) {
+            if std::mem::take(&mut self.look_at) > Timestamp(0) {
+                self.rest(ctx);
+                self.look_at = Timestamp(0);
+            }
+            return;
         }
-        if !self.row.declined {
-            ctx.wake_at(self.look_at);
+        if self.look_at <= ctx.now {
+            self.wake(ctx);
         }
     }
 
@@ -426,21 +447,21 @@ impl Knocking {
         for blob in blobs {
             let packet = open_frame(&keys.seal, &blob.bytes).ok().and_then(|bytes| cbor::read(&bytes).ok());
             match packet.and_then(|packet| self.whole(packet)) {
-                Some(KnockAnswer::Declined) => {
-                    self.row.declined = true;
+                Some(KnockAnswer::Declined) if self.waits() => {
+                    self.row.declined = Some(ctx.now);
                     self.save(ctx);
-                    ctx.send(LaneCommand::Relays { group: self.group(), addresses: Vec::new() });
-                    return Outcome::Declined;
+                    declined = true;
                 }
                 Some(KnockAnswer::Admitted { welcome, door }) => {
                     if let Some(group) = self.enter(&welcome, door, ctx) {
                         return Outcome::In(Box::new(group));
                     }
                 }
-                None => {}
+                Some(KnockAnswer::Declined) | None => {}
             }
+        let mut declined = false;
         }
-        Outcome::Wait
+        if declined { Outcome::Declined } else { Outcome::Wait }
     }
 
     fn whole(&mut self, packet: Packet) -> Option<KnockAnswer> {

@@ -76,6 +76,12 @@ impl<M: Mls> Engine<M> {
                 Purpose::Inspect => self.group(&id).and_then(|g| g.inspect(&link, now)),
             });
         }
+        // Whoever listens on outside of the group leaves its sessions to the attempt.
+        self.with(&id, now, fx, |group, ctx| group.close_lanes(ctx));
+        self.outside(&id, now, fx, |knocking, ctx| {
+            knocking.rest(ctx);
+            Outcome::Wait
+        });
         let attempt = Attempt::new(link, purpose, command, now);
         self.attempts.insert(id, attempt);
         self.bootstrap(fx);
@@ -100,10 +106,10 @@ impl<M: Mls> Engine<M> {
             Next::Reply(result) => {
                 ctx.reply(attempt.command, result);
                 self.attempts.remove(id);
-                match self.groups.contains_key(id) {
-                    // Only looked at a group that one is in: its own sessions go on.
-                    true => {
-                        self.with(id, now, fx, |group, ctx| group.use_relays(ctx));
+                fx.send.push(LaneCommand::Relays { group: *id, addresses: Vec::new() });
+                self.with(id, now, fx, |group, ctx| {
+                    if group.is_awake() {
+                        group.wake(ctx);
                     }
                     false => fx.send.push(LaneCommand::Relays { group: *id, addresses: Vec::new() }),
                 }

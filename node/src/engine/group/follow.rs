@@ -18,6 +18,12 @@ use crate::{
 };
 
 impl<M: Mls> Group<M> {
+/// Who was removed reads on this long: about as long as what was written in a lost fork can be read.
+const LISTEN_MS: u64 = 14 * 24 * 3_600_000;
+
+/// What secrets were last let go by, and when to look again.
+pub(super) type Faded = (Option<(NodeId, NodeId, bool)>, Option<Timestamp>);
+
     /// The tip moved from `from` (or is looked at the first time).
     pub(super) fn follow(&mut self, from: NodeId, ctx: &mut Ctx<'_, M>) {
         let first = self.view.heads.is_empty();
@@ -50,6 +56,34 @@ impl<M: Mls> Group<M> {
         if last.is_some_and(|e| e.facts.leaves.iter().any(|l| l.device == device)) {
             self.link_secret = None;
         }
+    /// Lets go of secrets that nothing needs any more, whenever something may have become final, and as time passes.
+    pub(super) fn fade_if_due(&mut self, ctx: &mut Ctx<'_, M>) {
+        let (seen, due) = self.faded;
+        let takes_part = self.is_awake();
+        let now = (self.dag.tip, self.dag.certified, takes_part);
+        if seen == Some(now) && due.is_none_or(|due| due > ctx.now) {
+            if let Some(due) = due {
+                ctx.wake_at(due);
+            }
+            return;
+        }
+        let faded = self.dag.fade(takes_part, ctx.now);
+        self.faded = (Some(now), faded.due);
+        for (node, since) in &faded.since {
+            ctx.write(self.id, Table::State, &rows::superseded_key(node), since.map(|s| s.0.to_be_bytes().to_vec()));
+        }
+        for node in &faded.readers {
+            self.save_changes(node, ctx);
+        }
+        for node in &faded.gone {
+            self.drop_node_rows(node, ctx);
+            ctx.write(self.id, Table::State, &rows::superseded_key(node), None);
+        }
+        if let Some(due) = faded.due {
+            ctx.wake_at(due);
+        }
+    }
+
     }
 
     /// Leaves behind what is final and no longer needed, once what is kept weighs too much.
@@ -106,25 +140,26 @@ impl<M: Mls> Group<M> {
     }
 
     /// Notices that one was removed, or that one's join lost and must be offered again.
+        if !self.is_joined() && !self.listens() {
+            return;
+        }
     pub(super) fn check_standing(&mut self, ctx: &mut Ctx<'_, M>) {
         let Some(tip) = self.dag.tip_entry() else { return };
         let device = self.keys.device();
         let present = tip.facts.leaves.iter().any(|l| l.device == device);
+        let me = self.me();
+        let revoked = self.view.revocations.iter().find(|r| r.subject == me && r.kind != RevocationKind::Demote);
+        let revoked = revoked.map(|r| r.kind);
+        if self.listens() && (present || revoked.is_none()) {
+            self.come_home(ctx);
+        }
         let secrets = tip.state.as_ref().is_some_and(MlsNode::has_secrets);
         if present && secrets {
             (self.stranded, self.stranded_since) = (false, None);
             return;
         }
-        let me = self.me();
-        let revoked = self.view.revocations.iter().find(|r| r.subject == me && r.kind != RevocationKind::Demote);
         match revoked {
-            Some(revocation) if !present && self.is_joined() => {
-                let left = revocation.kind == RevocationKind::Leave;
-                self.standing = if left { GroupState::Left } else { GroupState::Removed };
-                self.close_lanes(ctx);
-                self.save_group(ctx);
-                ctx.notice(Notice::GroupRemoved { group: self.id, state: self.standing });
-            }
+            Some(kind) if !present && self.is_joined() => self.go(kind, ctx),
             Some(_) => {}
             None => {
                 self.stranded = true;
@@ -132,6 +167,49 @@ impl<M: Mls> Group<M> {
             }
         }
     }
+    /// Takes no part any more. Who was removed goes on reading what decides the roster for a while: the removal may be void,
+    /// or lose.
+    fn go(&mut self, kind: RevocationKind, ctx: &mut Ctx<'_, M>) {
+        match kind {
+            RevocationKind::Leave => {
+                self.standing = GroupState::Left;
+                self.close_lanes(ctx);
+            }
+            _ => {
+                self.standing = GroupState::Removed;
+                self.removed_at = Some(ctx.now);
+                self.keep_lanes(&[], ctx);
+                self.desk.only_control();
+                ctx.wake_at(ctx.now.plus_ms(LISTEN_MS));
+            }
+        }
+        self.save_group(ctx);
+        ctx.notice(Notice::GroupRemoved { group: self.id, state: self.standing });
+    }
+
+    /// The removal lost: it is a member as if nothing had been.
+    fn come_home(&mut self, ctx: &mut Ctx<'_, M>) {
+        self.standing = GroupState::Joined;
+        self.removed_at = None;
+        for address in self.desk.sessions.keys().cloned().collect::<Vec<_>>() {
+            self.want_queues(&address, ctx);
+        }
+        self.seek(ctx);
+        self.save_group(ctx);
+        ctx.notice(Notice::GroupChanged { group: self.id });
+    }
+
+    /// Nothing has come for so long that the removal stands.
+    pub(super) fn give_up_if_due(&mut self, ctx: &mut Ctx<'_, M>) {
+        let Some(due) = self.removed_at.map(|at| at.plus_ms(LISTEN_MS)) else { return };
+        if due > ctx.now {
+            return ctx.wake_at(due);
+        }
+        self.removed_at = None;
+        self.close_lanes(ctx);
+        self.save_group(ctx);
+    }
+
 
     /// Makes sure that the tip's network is known, and every one begun since the last final node: what the other
     /// side of a fork did lies in a network that the tip never was in. Opens the lanes that are needed, and closes those
@@ -167,9 +245,10 @@ impl<M: Mls> Group<M> {
     /// crosses there.
     fn keep_lanes(&mut self, wanted: &[NodeId], ctx: &mut Ctx<'_, M>) {
         let last = self.dag.entry(&self.dag.certified).map(|e| e.network);
+        let takes_part = !self.listens();
         let crossing = self.relays().is_empty();
         for id in self.networks.iter().map(Network::id).collect::<Vec<_>>() {
-            match crossing || Some(id) == last || wanted.contains(&id) {
+            match crossing || takes_part && (Some(id) == last || wanted.contains(&id)) {
                 true => self.open_lane(id, ctx),
                 false => self.close_lane(id, ctx),
             }

@@ -232,7 +232,7 @@ impl<M: Mls> Group<M> {
 
     /// Writes the own card into the DHT, dials and looks up members without a link, each when it is time.
     pub(super) fn find_members(&mut self, ctx: &mut Ctx<'_, M>) {
-        if !self.is_joined() || !self.links.lanes.values().any(|l| l.own.is_some()) {
+        if !(self.is_joined() || self.listens()) || !self.links.lanes.values().any(|l| l.own.is_some()) {
             return;
         }
         if self.links.next_publish <= ctx.now {

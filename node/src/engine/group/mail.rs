@@ -80,7 +80,10 @@ impl<M: Mls> Group<M> {
         // A relay that was away for a week still gets what was said on its first day.
         let from = self.outbox.first_day().map_or(from, |day| day.min(from));
         self.desk.want(address, self.networks.iter().map(|n| (n, from)), ctx.today());
-        self.want_knocks(address);
+        match self.listens() {
+            true => self.desk.only_control(),
+            false => self.want_knocks(address),
+        }
     }
 
     /// Adds the queues that knocks come in.
@@ -130,9 +133,11 @@ impl<M: Mls> Group<M> {
                 let action = Action::Subscribe { queue: queue.keys.id, after: queue.cursor };
                 self.ask(&address, action, Some(queue.keys.read.clone()), Asked::Subscribe(queue.keys.id), ctx);
             }
-            self.offer(&address, ctx);
-            self.hand_in(&address, ctx);
-            self.offer_answers(&address, ctx);
+            if !self.listens() {
+                self.offer(&address, ctx);
+                self.hand_in(&address, ctx);
+                self.offer_answers(&address, ctx);
+            }
         }
         let read = self.desk.sessions.keys().any(|a| self.is_relay(a) && self.desk.is_read(a));
         if read && self.synced < ctx.today() {

@@ -61,6 +61,9 @@ pub(crate) struct GroupRow {
     /// How deep it signed before it began anew.
     #[n(11)]
     signed_to: u64,
+    /// When it was removed, while that may still turn out otherwise.
+    #[n(12)]
+    removed_at: Option<Timestamp>,
 }
 
 impl Drop for GroupRow {
@@ -170,6 +173,7 @@ impl<M: Mls> Group<M> {
         ctx.write(self.id, Table::Group, b"", Some(value));
     }
 
+            removed_at: self.removed_at,
     /// Deletes everything of the group.
     pub(crate) fn delete_rows(&mut self, ctx: &mut Ctx<'_, M>) {
         let group = self.id;
@@ -322,6 +326,7 @@ impl<M: Mls> Group<M> {
         group.decided_again = log.ops_in_order().map(|(id, _)| id).filter(own).collect();
         for row in of(Table::Envelope) {
             let envelope = EnvelopeId(tail(row).try_into().ok()?);
+        group.removed_at = own.removed_at;
             let kept = Kept::from_row(&row.value)?;
             group.heard.insert(kept.persona);
             group.timeline.insert(envelope, kept);
