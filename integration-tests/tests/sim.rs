@@ -473,6 +473,89 @@ fn a_removal_that_rests_on_a_lost_join_is_said_again() {
     }
 }
 
+/// Two facilitators move the group to a fresh MLS group while one is asleep and one has not come in yet; then they take
+/// one out. Everybody has one roster and one conversation all the while.
+fn restarting(suite: Option<u16>, knock: bool) -> Plan {
+    let acts = vec![
+        (200, Act::Promote(1, true)),
+        (20_000, Act::Say(3)),
+        (5_000, Act::Sleep(3)),
+        (200, Act::Restart(0, suite)),
+        (200, Act::Charter(0)),
+        (10_000, Act::Restart(1, None)),
+        (200, Act::Say(2)),
+        (60_000, Act::Say(4)),
+        (200, Act::Say(0)),
+        (60_000, Act::Join(5)),
+        (60_000, Act::Say(5)),
+        (200, Act::Wake(0)),
+        (60_000, Act::Say(3)),
+        (5_000, Act::Expel(0, 4)),
+        (20_000, Act::Say(1)),
+        (60_000, Act::Agree),
+    ];
+    Plan { knock, relays: 1, late: 1, ..calm(6, acts) }
+}
+
+#[test]
+fn a_restart_moves_the_roster_and_the_conversation_goes_on() {
+    for seed in 0..20 {
+        let plan = Plan { seed, ..restarting(None, seed % 2 == 0) };
+        let report = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+        assert_eq!((report.members, report.removed), (5, 1), "{plan}");
+        let generations: Vec<_> = (0..6).filter(|n| *n != 4).map(|n| report.generations[n]).collect();
+        assert_eq!(generations, [Some(1); 5], "{plan}");
+    }
+}
+
+#[test]
+fn a_restart_changes_the_suite() {
+    for knock in [false, true] {
+        let plan = restarting(Some(Suite::Hybrid.code()), knock);
+        let report = with_openmls(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+        assert_eq!(report.members, 5, "{plan}");
+        assert_eq!(report.generations[3], Some(1), "{plan}");
+    }
+}
+
+#[test]
+fn a_crash_at_every_write_of_a_restart() {
+    let acts = vec![
+        (200, Act::Promote(1, true)),
+        (20_000, Act::Restart(0, None)),
+        (200, Act::Restart(1, None)),
+        (200, Act::Say(2)),
+        (60_000, Act::Say(1)),
+    ];
+    let batches = crash_at_every_write("restart", &calm(3, acts), Part::Acts);
+    assert!(batches > 20, "only {batches} writes");
+}
+
+/// [R-54] (7) One talks at a node that the others have long left behind; what they need for that they still have, and nothing
+/// with which what they said since could be read. Two weeks later not that either.
+#[test]
+fn secrets_of_what_lies_behind_are_destroyed() {
+    let kept = |wait: u64| {
+        let mut acts = vec![
+            (200, Act::Promote(1, true)),
+            (20_000, Act::Say(2)),
+            // Node 3 alone.
+            (20_000, Act::Partition { side: 1 << 3, one_way: false }),
+        ];
+        acts.extend(long_past(10));
+        acts.extend([(2 * 3_600_000, Act::Say(3)), (200, Act::Mend), (60_000, Act::Say(3)), (20_000, Act::Complete)]);
+        acts.push((wait, Act::Say(1)));
+        let plan = calm(4, acts);
+        with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}")).secrets
+    };
+    for (full, readable) in kept(2 * 3_600_000) {
+        assert!((1..=3).contains(&full) && (10..=24).contains(&readable), "{full} and {readable}");
+    }
+    for (full, readable) in kept(15 * 24 * 3_600_000) {
+        assert!((1..=3).contains(&full) && readable == 0, "{full} and {readable}");
+    }
+}
+
 /// The network of everybody who came back, which must be one.
 fn network(plan: &Plan) -> String {
     let report = with_model(plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));

@@ -34,7 +34,7 @@ impl<M: Mls> World<M> {
     /// out but by a decision, and changes are shown.
     ///
     /// While the world runs, [`World::unbroken`] watches (8), no queue grows without bound, and (9), no readable text
-    /// leaves a node. (7), secrets outside their window are gone, is shown where they are kept: in crypto and store.
+    /// leaves a node. (7), secrets outside their window are gone, takes weeks: it has a test of its own.
     pub(crate) fn check(&mut self, story: &Story) -> Result<(), Failure> {
         self.check_agreed(story)?;
         self.check_final(story)

@@ -26,6 +26,10 @@ pub struct Report {
     /// The node that began each node's network.
     pub networks: Vec<Option<NodeId>>,
     /// Bytes of the largest door that was written.
+    /// How often each node's MLS group was begun anew.
+    pub generations: Vec<Option<u32>>,
+    /// Of how many MLS nodes the secrets lie on each member's disk, and of how many only what opens late messages. Model MLS only.
+    pub secrets: Vec<(usize, usize)>,
     pub largest_door: usize,
     /// Sync rounds after healing until all agreed.
     pub rounds: usize,
@@ -94,6 +98,12 @@ impl<M: Mls> World<M> {
             bases: self.nodes.iter().map(|n| n.engine.as_ref().and_then(|e| e.base_epoch(&story.group))).collect(),
             networks: self.nodes.iter().map(|n| n.engine.as_ref().and_then(|e| e.network(&story.group))).collect(),
             largest_door: self.largest_slot,
+            generations: self
+                .nodes
+                .iter()
+                .map(|n| n.engine.as_ref().and_then(|e| e.generation(&story.group)))
+                .collect(),
+            secrets: self.nodes.iter().map(secrets_on_disk).collect(),
             rounds,
             trace: self.trace(),
         };
@@ -404,6 +414,15 @@ fn outside(members: &[PersonaId], roster: &str) -> Option<Vec<PersonaId>> {
     let has = |left_out: u32| {
         let in_it = |i: &usize| left_out >> i & 1 == 0;
         let bytes: Vec<u8> =
+/// Counts the model's rows: see `hearth_crypto::model`.
+fn secrets_on_disk<M: Mls>(node: &Node<M>) -> (usize, usize) {
+    let rows = |row: &[u8]| {
+        let rows = node.disk.keys().filter(|(_, _, table, _)| *table == Table::Node);
+        rows.filter(|(.., key)| key.get(64..) == Some(row)).count()
+    };
+    (rows(b"s"), rows(b"r"))
+}
+
             members.iter().enumerate().filter(|(i, _)| in_it(i)).flat_map(|(_, persona)| persona.0).collect();
         data_encoding::HEXLOWER.encode(&hash(&[&bytes])) == roster
     };

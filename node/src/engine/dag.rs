@@ -5,6 +5,8 @@
 
 mod base;
 mod nacks;
+mod past;
+mod restart;
 mod signatures;
 
 use std::{
@@ -32,8 +34,6 @@ const WAITING_BYTES: usize = 64 * 1024 * 1024;
 const REFUSED: usize = 4_096;
 /// Policies that are kept once worked out: the tip's, and those of nodes around it.
 const POLICIES: usize = 8;
-/// Depth below the tip whose state is kept in full; older nodes can still be validated by replay.
-const RETAIN: u64 = 24;
 /// Final nodes after each other whose seniority is tried for picking the tip.
 const ROUNDS: usize = 8;
 
@@ -55,6 +55,8 @@ pub(crate) struct Entry<N> {
     pub(crate) made: Option<Made>,
     pub(crate) state: Option<N>,
 }
+    /// Since when something final is not below it.
+    superseded: Option<Timestamp>,
 
 impl<N> Entry<N> {
     /// As the judge sees it, whoever commits on it.
@@ -145,6 +147,7 @@ impl<N: MlsNode> Dag<N> {
             made: None,
             state: Some(root),
             facts,
+            superseded: None,
         };
         let nodes = BTreeMap::from([(node, entry)]);
         Self {
@@ -177,6 +180,11 @@ impl<N: MlsNode> Dag<N> {
     }
 
     /// A node's state, if it is held with secrets.
+    /// A node's state, if its messages can be opened.
+    pub(crate) fn reading_state(&mut self, node: &NodeId) -> Option<&mut N> {
+        self.nodes.get_mut(node)?.state.as_mut().filter(|s| s.can_read())
+    }
+
     pub(crate) fn secret_state(&mut self, node: &NodeId) -> Option<&mut N> {
         self.nodes.get_mut(node)?.state.as_mut().filter(|s| s.has_secrets())
     }
@@ -303,8 +311,8 @@ impl<N: MlsNode> Dag<N> {
         let network = if judged.begins_network { node } else { network };
         let made = Made { frame: id, commit, class: judged.class, slot: judged.slot, rank: judged.rank, realises };
         let (made, state) = (Some(made), Some(child));
-        let entry =
-            Entry { parent: Some(parent), depth, facts, elders, heads: judged.heads, policy, network, made, state };
+        let (parent, heads, superseded) = (Some(parent), judged.heads, None);
+        let entry = Entry { parent, depth, facts, elders, heads, policy, network, made, state, superseded };
         self.nodes.insert(node, entry);
         self.came.0 += 1;
         node
@@ -314,7 +322,7 @@ impl<N: MlsNode> Dag<N> {
     /// parent. One that opens takes the place of one that did not; no more are kept, as anybody can make any number.
     fn put_right(&mut self, node: NodeId, (id, frame): (FrameId, CommitFrame), child: N) {
         let Some(known) = self.nodes.get_mut(&node) else { return };
-        if !child.has_secrets() || known.state.as_ref().is_some_and(MlsNode::has_secrets) {
+        if !child.has_secrets() || known.state.as_ref().is_some_and(MlsNode::can_read) {
             return;
         }
         known.state = Some(child);
@@ -502,18 +510,6 @@ impl<N: MlsNode> Dag<N> {
         let named = input.revocations.iter().flat_map(|r| &r.at_nodes);
         input.settled = named.filter(|n| !self.descends(n, &self.certified)).copied().collect();
         input
-    }
-
-    /// Drops the state of nodes far below the tip. Returns which, so that their rows go too.
-    pub(crate) fn prune(&mut self) -> Vec<NodeId> {
-        let Some(depth) = self.tip_entry().map(|e| e.depth) else { return Vec::new() };
-        let mut gone = Vec::new();
-        for (node, entry) in &mut self.nodes {
-            if entry.depth + RETAIN < depth && entry.state.take().is_some() {
-                gone.push(*node);
-            }
-        }
-        gone
     }
 
     /// Heads of every node here.

@@ -108,6 +108,8 @@ pub(crate) struct Group<M: Mls> {
     /// Since when it is stranded.
     stranded_since: Option<Timestamp>,
     /// Since when commits wait, without a break.
+    /// The tip and what was final when secrets were last let go, and when to look again.
+    faded: follow::Faded,
     late_since: Option<Timestamp>,
     /// The op of the own Join, offered again when its commit lost.
     pub(crate) own_join: Option<hearth_protocol::op::SignedOp>,
@@ -178,6 +180,7 @@ impl<M: Mls> Group<M> {
             stranded_since: None,
             late_since: None,
             removed_at: None,
+            faded: (None, None),
             own_join: None,
             link_secret: None,
             guests: Vec::new(),
@@ -421,6 +424,7 @@ impl<M: Mls> Group<M> {
         }
         self.sign_if_due(ctx);
         self.save_waiting(ctx);
+        self.fade_if_due(ctx);
         self.mend_doors(ctx);
         self.work_desk(ctx);
     }

@@ -16,7 +16,7 @@ use hearth_protocol::{
     id::{FrameId, GroupId, NodeId, PersonaId},
 };
 
-use super::{Dag, Entry, RETAIN};
+use super::{Dag, Entry, past::RETAIN};
 
 /// What a base rests on.
 #[derive(Clone, Debug, Default)]

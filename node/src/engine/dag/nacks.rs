@@ -94,7 +94,7 @@ impl<N: MlsNode> Dag<N> {
             let (policy, stay) = (&parent.policy, &entry.policy.members);
             let mut judges = policy.facilitators.iter().filter(|f| **f != author && stay.contains(*f)).peekable();
             let judges = if judges.peek().is_some() { &policy.facilitators } else { &policy.members };
-            let opened = entry.state.as_ref().is_some_and(MlsNode::has_secrets);
+            let opened = entry.state.as_ref().is_some_and(MlsNode::can_read);
             let said = self.nacks.known.contains_key(&(*frame, *who));
             (judges.contains(who) && stay.contains(who) && author != *who && !opened && !said)
                 .then_some((*frame, sent.parent))

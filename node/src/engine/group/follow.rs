@@ -35,9 +35,6 @@ pub(super) type Faded = (Option<(NodeId, NodeId, bool)>, Option<Timestamp>);
         }
         self.enter_networks(ctx);
         self.forget_link();
-        for node in self.dag.prune() {
-            self.drop_node_rows(&node, ctx);
-        }
         self.move_base(ctx);
         if sideways {
             ctx.notice(Notice::ForkResolved { group: self.id });

@@ -171,7 +171,7 @@ impl<M: Mls> Group<M> {
             }
             return;
         }
-        let Some(state) = self.dag.secret_state(&node) else { return };
+        let Some(state) = self.dag.reading_state(&node) else { return };
         let Ok(opened) = state.decrypt(&mls) else { return };
         self.save_changes(&node, ctx);
         let Ok(message) = cbor::read::<AppMessage>(&opened.plaintext) else { return };

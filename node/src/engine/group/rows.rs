@@ -102,6 +102,7 @@ const SIGNATURE: u8 = b'g';
 const KNOCK: u8 = b'n';
 const NACK: u8 = b'x';
 const REQUEST: u8 = b'r';
+const SUPERSEDED: u8 = b'o';
 
 /// Frames are read back parents first.
 fn frame_key(depth: u64, frame: &FrameId) -> Vec<u8> {
@@ -130,6 +131,10 @@ pub(crate) fn signature_key(node: &NodeId, persona: &PersonaId) -> Vec<u8> {
 
 pub(crate) fn nack_key(frame: &FrameId, persona: &PersonaId) -> Vec<u8> {
     [&[NACK], frame.0.as_slice(), &persona.0].concat()
+}
+
+pub(crate) fn superseded_key(node: &NodeId) -> Vec<u8> {
+    [&[SUPERSEDED], node.0.as_slice()].concat()
 }
 
 pub(crate) fn request_key() -> [u8; 1] {
@@ -182,6 +187,7 @@ impl<M: Mls> Group<M> {
         }
         for node in self.saved.nodes.keys().copied().collect::<Vec<_>>() {
             self.drop_node_rows(&node, ctx);
+            ctx.write(group, Table::State, &superseded_key(&node), None);
         }
         for entry in self.dag.nodes.values() {
             if let Some(made) = &entry.made {
@@ -240,7 +246,7 @@ impl<M: Mls> Group<M> {
         let group = self.id;
         let Some(entry) = self.dag.nodes.get_mut(node) else { return };
         let depth = entry.depth;
-        if let Some(state) = entry.state.as_mut().filter(|s| s.has_secrets()) {
+        if let Some(state) = entry.state.as_mut().filter(|s| s.can_read()) {
             state.take_changes();
             for (key, value) in state.rows() {
                 ctx.write(group, Table::Node, &[&node.0, key.as_slice()].concat(), Some(value));
@@ -261,6 +267,7 @@ impl<M: Mls> Group<M> {
         }
         for node in left.nodes {
             self.drop_node_rows(&node, ctx);
+            ctx.write(self.id, Table::State, &superseded_key(&node), None);
         }
         for (node, persona) in left.signatures {
             ctx.write(self.id, Table::State, &signature_key(&node, &persona), None);
@@ -369,6 +376,10 @@ impl<M: Mls> Group<M> {
                 let (frame, persona) = key.split_first_chunk::<32>()?;
                 let (frame, persona) = (FrameId(*frame), PersonaId(persona.try_into().ok()?));
                 self.dag.restore_nack(frame, persona, value.try_into().ok()?);
+            }
+            SUPERSEDED => {
+                let since = Timestamp(u64::from_be_bytes(value.try_into().ok()?));
+                self.dag.restore_superseded(&NodeId(key.try_into().ok()?), since);
             }
             REQUEST => self.request = minicbor::decode(value).ok(),
             KNOCK => self.knocks.restore(&self.id, minicbor::decode(value).ok()?),
