@@ -116,7 +116,7 @@ pub(crate) struct Node<M: Mls> {
     pub(crate) notices: Vec<Notice>,
     /// Own messages that a relay, or only a member, was said to have, and whether it was a relay.
     pub(crate) held: BTreeMap<MessageId, bool>,
-    /// The epoch at which it came in.
+    /// The depth at which it came in.
     pub(crate) entered: Option<u64>,
     crash: Option<Crash>,
 }
@@ -347,10 +347,9 @@ impl<M: Mls> World<M> {
             self.carry(node, command);
         }
         if let Some(group) = entered
-            && let Some(Answer::Tip { epoch, .. }) = self.query(node, Command::DebugTip { group })
             && let Some(at) = self.nodes.get_mut(node)
         {
-            at.entered = Some(epoch);
+            at.entered = at.engine.as_ref().and_then(|e| e.depth(&group));
         }
     }
 
@@ -478,8 +477,8 @@ impl<M: Mls> Node<M> {
 pub(crate) struct Said {
     pub(crate) message: MessageId,
     pub(crate) author: usize,
-    /// The author's epoch when it was said.
-    pub(crate) epoch: u64,
+    /// Depth of the author's tip when it was said.
+    pub(crate) depth: u64,
     /// Removed nodes whose removal the author had processed.
     pub(crate) without: Vec<usize>,
     /// Whom the author's tip did not have, because their join had lost a fork or was not known: they were not in where

@@ -483,6 +483,22 @@ fn equivocation_by_a_facilitator<M: Mls + 'static>(make: fn(u64) -> M) {
         assert_eq!(scene.tip(node), scene.tip(0));
         assert!(!scene.roster(node).contains_key(&liar));
         assert_eq!(scene.messages(node).len(), 3);
+        assert!(!scene.is_final(node), "nothing can be final while two versions are");
+    }
+    // A Restart cures it: the same people, without the liar, in a fresh MLS group that can be final again.
+    scene.act(Act::Restart(0, None));
+    scene.wait(5_000);
+    scene.act(Act::Restart(1, None));
+    scene.soon();
+    scene.soon();
+    scene.say(4);
+    scene.soon();
+    for node in honest {
+        assert_eq!(scene.tip(node), scene.tip(0));
+        assert!(scene.is_member(node) && scene.is_final(node), "node {node}");
+        assert!(scene.suspects(node).is_empty());
+        assert!(!scene.roster(node).contains_key(&liar));
+        assert_eq!(scene.messages(node).len(), 4);
     }
 }
 

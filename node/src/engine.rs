@@ -224,6 +224,18 @@ impl<M: Mls> Engine<M> {
         self.groups.get(group).map(|g| g.dag.base_depth())
     }
 
+    /// How many nodes lie above the tip of a group, over all its MLS groups.
+    #[must_use]
+    pub fn depth(&self, group: &GroupId) -> Option<u64> {
+        self.groups.get(group)?.dag.tip_entry().map(|e| e.depth)
+    }
+
+    /// How often a group's MLS group was begun anew.
+    #[must_use]
+    pub fn generation(&self, group: &GroupId) -> Option<u32> {
+        self.groups.get(group)?.dag.tip_entry().map(|e| e.facts.binding.generation)
+    }
+
     /// The node that began the network that a group writes in.
     #[must_use]
     pub fn network(&self, group: &GroupId) -> Option<NodeId> {

@@ -159,7 +159,7 @@ impl<M: Mls> World<M> {
                 let at_relay = self.nodes.get(said.author).and_then(|n| n.held.get(&said.message));
                 let held = at_relay.is_some_and(|relay| *relay || story.removed.is_empty());
                 let left = rows.contains_key(&said.author) || (story.gone == Some(said.author) && held);
-                let was_in = said.epoch >= since && !said.outside.contains(node);
+                let was_in = said.depth >= since && !said.outside.contains(node);
                 let owed = said.author == *node || (was_in && left);
                 if owed && !have.contains(&said.message) {
                     let (have, all) = (have.len(), story.said.len());
@@ -187,7 +187,7 @@ impl<M: Mls> World<M> {
         for (node, have) in rows {
             let have: BTreeSet<_> = have.iter().map(|m| m.message).collect();
             let entered = self.nodes.get(*node).and_then(|n| n.entered).unwrap_or(0);
-            if story.said.iter().any(|s| s.epoch < entered && have.contains(&s.message)) {
+            if story.said.iter().any(|s| s.depth < entered && have.contains(&s.message)) {
                 return Err(Failure::new(4, format!("node {node} reads what was said before it came in")));
             }
         }

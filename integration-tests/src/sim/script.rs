@@ -1,12 +1,13 @@
 //! Carrying out a plan: members come in, talk, sleep, crash and are cut off; then everything heals.
 
 use hearth_crypto::mls::{Mls, Suite};
-use hearth_node::app::{
-    Answer, Command, GroupState, Join, MotionState, Notice, PersonaChoice, Reaction, RoleName, Secret,
+use hearth_node::{
+    app::{Answer, Command, GroupState, Join, MotionState, Notice, PersonaChoice, Reaction, RoleName, Secret},
+    store::Table,
 };
 use hearth_protocol::id::{GroupId, MessageId, NodeId, PersonaId, hash};
 
-use super::{Act, CANARY, Failure, Plan, Said, World, net::RELAY};
+use super::{Act, CANARY, Failure, Node, Plan, Said, World, net::RELAY};
 
 /// What a passed seed did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,11 +26,11 @@ pub struct Report {
     pub bases: Vec<Option<u64>>,
     /// The node that began each node's network.
     pub networks: Vec<Option<NodeId>>,
-    /// Bytes of the largest door that was written.
     /// How often each node's MLS group was begun anew.
     pub generations: Vec<Option<u32>>,
     /// Of how many MLS nodes the secrets lie on each member's disk, and of how many only what opens late messages. Model MLS only.
     pub secrets: Vec<(usize, usize)>,
+    /// Bytes of the largest door that was written.
     pub largest_door: usize,
     /// Sync rounds after healing until all agreed.
     pub rounds: usize,
@@ -43,7 +44,7 @@ pub(crate) struct Story {
     pub(crate) said: Vec<Said>,
     /// Persona of each node, once it is known to be in.
     pub(crate) persona: Vec<Option<PersonaId>>,
-    /// An epoch at which it was in.
+    /// A depth at which it was in.
     pub(crate) since: Vec<u64>,
     pub(crate) removed: Vec<usize>,
     /// Members that no node stands behind.
@@ -97,13 +98,13 @@ impl<M: Mls> World<M> {
             crashes: self.crashes,
             bases: self.nodes.iter().map(|n| n.engine.as_ref().and_then(|e| e.base_epoch(&story.group))).collect(),
             networks: self.nodes.iter().map(|n| n.engine.as_ref().and_then(|e| e.network(&story.group))).collect(),
-            largest_door: self.largest_slot,
             generations: self
                 .nodes
                 .iter()
                 .map(|n| n.engine.as_ref().and_then(|e| e.generation(&story.group)))
                 .collect(),
             secrets: self.nodes.iter().map(secrets_on_disk).collect(),
+            largest_door: self.largest_slot,
             rounds,
             trace: self.trace(),
         };
@@ -225,6 +226,9 @@ impl<M: Mls> World<M> {
                     self.query(0, Command::MemberSetRole { group, persona, role });
                 }
             }
+            Act::Restart(node, suite) => {
+                self.query(*node, Command::GroupRestart { group, suite: *suite });
+            }
             Act::Charter(node) => {
                 let charter = Some(format!("{CANARY} charter by {node}"));
                 let (history_days, slow_mode_s, shield, relays) = (None, None, None, None);
@@ -269,15 +273,15 @@ impl<M: Mls> World<M> {
             return;
         };
         let me = members.iter().find(|m| m.you).map(|m| m.persona);
-        let epoch = self.tip(node, story.group).map_or(u64::MAX, |(epoch, _)| epoch);
+        let depth = self.tip(node, story.group).map_or(u64::MAX, |(depth, _)| depth);
         if let (Some(slot), Some(since)) = (story.persona.get_mut(node), story.since.get_mut(node)) {
-            (*slot, *since) = (me, epoch);
+            (*slot, *since) = (me, depth);
         }
     }
 
     fn say(&mut self, story: &mut Story, node: usize) {
         // Where it will be said: the tip moves with an input, never by itself.
-        let Some((epoch, roster)) = self.tip(node, story.group) else { return };
+        let Some((depth, roster)) = self.tip(node, story.group) else { return };
         let text = format!("{CANARY} from {node}, number {}", story.said.len());
         let (topic, reply_to, content_note, expires_in_s, library_consent) = (None, None, None, None, None);
         let group = story.group;
@@ -300,14 +304,15 @@ impl<M: Mls> World<M> {
                 outside.as_ref().zip(persona).is_some_and(|(out, p)| out.contains(&p) || !known.contains(&p))
             };
             let outside = (0..self.nodes.len()).filter(is_outside).collect();
-            story.said.push(Said { message, author: node, epoch, without, outside });
+            story.said.push(Said { message, author: node, depth, without, outside });
         }
     }
 
-    /// Epoch and roster hash of a node's tip.
+    /// Depth and roster hash of a node's tip.
     fn tip(&mut self, node: usize, group: GroupId) -> Option<(u64, String)> {
+        let depth = self.nodes.get(node)?.engine.as_ref()?.depth(&group)?;
         match self.query(node, Command::DebugTip { group }) {
-            Some(Answer::Tip { epoch, members_hash, .. }) => Some((epoch, members_hash)),
+            Some(Answer::Tip { members_hash, .. }) => Some((depth, members_hash)),
             _ => None,
         }
     }
@@ -409,11 +414,6 @@ impl<M: Mls> World<M> {
     }
 }
 
-/// Members whom a tip with this roster hash does not have. `None` when it has others, or too many members to try.
-fn outside(members: &[PersonaId], roster: &str) -> Option<Vec<PersonaId>> {
-    let has = |left_out: u32| {
-        let in_it = |i: &usize| left_out >> i & 1 == 0;
-        let bytes: Vec<u8> =
 /// Counts the model's rows: see `hearth_crypto::model`.
 fn secrets_on_disk<M: Mls>(node: &Node<M>) -> (usize, usize) {
     let rows = |row: &[u8]| {
@@ -423,6 +423,11 @@ fn secrets_on_disk<M: Mls>(node: &Node<M>) -> (usize, usize) {
     (rows(b"s"), rows(b"r"))
 }
 
+/// Members whom a tip with this roster hash does not have. `None` when it has others, or too many members to try.
+fn outside(members: &[PersonaId], roster: &str) -> Option<Vec<PersonaId>> {
+    let has = |left_out: u32| {
+        let in_it = |i: &usize| left_out >> i & 1 == 0;
+        let bytes: Vec<u8> =
             members.iter().enumerate().filter(|(i, _)| in_it(i)).flat_map(|(_, persona)| persona.0).collect();
         data_encoding::HEXLOWER.encode(&hash(&[&bytes])) == roster
     };

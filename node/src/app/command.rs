@@ -189,6 +189,13 @@ pub enum Command {
         #[serde(default)]
         relays: Option<Vec<String>>,
     },
+    /// Signs that the group begins a fresh MLS group, of the same people and with all that was said.
+    #[serde(rename = "group.restart")]
+    GroupRestart {
+        group: GroupId,
+        #[serde(default)]
+        suite: Option<u16>,
+    },
     #[serde(rename = "group.leave")]
     GroupLeave { group: GroupId },
     #[serde(rename = "invite.create")]
@@ -315,6 +322,7 @@ impl Command {
         "group.list",
         "group.show",
         "group.set",
+        "group.restart",
         "group.leave",
         "invite.create",
         "invite.inspect",

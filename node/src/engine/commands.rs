@@ -34,6 +34,7 @@ use crate::app::{
     Answer, Command, CommandId, Event, GroupRow, Join, Kind, PersonaChoice, Refusal, RelayRow, Secret, TemplateName,
 };
 
+const NO_SUITE: Refusal = Refusal::new(Kind::Invalid, "a group uses suite 3 or 79");
 /// Groups of one vault.
 const GROUPS: usize = 256;
 
@@ -77,6 +78,10 @@ impl<M: Mls> Engine<M> {
             Command::GroupSet { group, charter, history_days, slow_mode_s, shield, relays } => {
                 let body = OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays, successors: None };
                 on!(group, |g, ctx| check_policy(&body).and_then(|()| g.set_policy(body, ctx)))
+            }
+            Command::GroupRestart { group, suite } => {
+                let known = suite.map(|code| Suite::from_code(code).ok_or(NO_SUITE)).transpose();
+                on!(group, |g, ctx| known.and_then(|suite| g.restart(suite, ctx)))
             }
             Command::GroupLeave { group } if self.knocking.contains_key(&group) => {
                 self.stop_knocking(&group, now, fx);

@@ -24,6 +24,7 @@ use hearth_crypto::{
 use hearth_protocol::{
     frame::CommitFrame,
     id::{FrameId, NodeId, OpId, PersonaId},
+    time::Timestamp,
 };
 
 /// Frames that wait for their parent or for ops; the oldest gives way, and sync brings it again.
@@ -54,9 +55,9 @@ pub(crate) struct Entry<N> {
     /// What made it; `None` for the base.
     pub(crate) made: Option<Made>,
     pub(crate) state: Option<N>,
-}
     /// Since when something final is not below it.
     superseded: Option<Timestamp>,
+}
 
 impl<N> Entry<N> {
     /// As the judge sees it, whoever commits on it.
@@ -146,8 +147,8 @@ impl<N: MlsNode> Dag<N> {
             network: facts.binding.network.unwrap_or(node),
             made: None,
             state: Some(root),
-            facts,
             superseded: None,
+            facts,
         };
         let nodes = BTreeMap::from([(node, entry)]);
         Self {
@@ -179,12 +180,12 @@ impl<N: MlsNode> Dag<N> {
         self.nodes.get(&self.tip)
     }
 
-    /// A node's state, if it is held with secrets.
     /// A node's state, if its messages can be opened.
     pub(crate) fn reading_state(&mut self, node: &NodeId) -> Option<&mut N> {
         self.nodes.get_mut(node)?.state.as_mut().filter(|s| s.can_read())
     }
 
+    /// A node's state, if it is held with secrets.
     pub(crate) fn secret_state(&mut self, node: &NodeId) -> Option<&mut N> {
         self.nodes.get_mut(node)?.state.as_mut().filter(|s| s.has_secrets())
     }
@@ -240,6 +241,9 @@ impl<N: MlsNode> Dag<N> {
         }
         if !self.nodes.contains_key(&frame.parent) {
             return if self.is_past(mls.place_of(&frame.commit)) { Offered::Known } else { self.wait(frame) };
+        }
+        if mls.place_of(&frame.commit).is_none() {
+            return self.offer_first(mls, log, frame);
         }
         let Some(parent) = self.materialise(mls, &frame.parent) else { return self.wait(frame) };
         let mut unopened = false;
@@ -434,15 +438,13 @@ impl<N: MlsNode> Dag<N> {
         let mut path = Vec::new();
         let mut at = *node;
         while self.nodes.get(&at)?.state.is_none() {
-            let entry = self.nodes.get(&at)?;
-            match entry.made.as_ref() {
-                Some(made) => path.push((at, made.frame)),
-                None => {
-                    let root = mls.open_group_info(&self.origin.info).ok().filter(|r| r.facts().node == at)?;
-                    self.nodes.get_mut(&at)?.state = Some(root);
-                    break;
-                }
+            if let Some(info) = self.info_of(mls, &at) {
+                let root = mls.open_group_info(info).ok().filter(|r| r.facts().node == at)?;
+                self.nodes.get_mut(&at)?.state = Some(root);
+                break;
             }
+            let entry = self.nodes.get(&at)?;
+            path.push((at, entry.made.as_ref()?.frame));
             at = entry.parent?;
         }
         for (node, frame) in path.into_iter().rev() {
@@ -476,6 +478,9 @@ impl<N: MlsNode> Dag<N> {
     fn selection(&self, log: &PolicyLog) -> SelectionInput {
         let base_policy = self.nodes.get(&self.base).map(|b| Arc::clone(&b.policy)).unwrap_or_default();
         let mut input = SelectionInput::new(self.base, base_policy);
+        let elders = self.nodes.get(&self.certified).map(|c| Arc::clone(&c.elders)).unwrap_or_default();
+        let said = log.state_at(&log.heads(), elders.as_ref());
+        let left = self.left_behind(&said.restarts);
         let mut frames: BTreeMap<NodeId, BTreeSet<FrameId>> = BTreeMap::new();
         for (frame, (_, node)) in &self.frames {
             frames.entry(*node).or_default().insert(*frame);
@@ -492,7 +497,7 @@ impl<N: MlsNode> Dag<N> {
                 seniority: above.unwrap_or((u64::MAX, u32::MAX)),
                 slot: made.slot,
                 frames: frames.remove(node).unwrap_or_default(),
-                valid: true,
+                valid: !left.contains(node),
                 realises: made.realises.clone(),
                 policy: Arc::clone(&entry.policy),
             };
@@ -500,15 +505,14 @@ impl<N: MlsNode> Dag<N> {
         }
         input.signatures = self.signers();
         input.nacks = self.nacks.known.keys().copied().collect();
-        let elders = self.nodes.get(&self.certified).map(|c| Arc::clone(&c.elders)).unwrap_or_default();
-        let revocations = log.state_at(&log.heads(), elders.as_ref()).revocations;
         let at_base = if self.base_depth() > 0 { self.policy(log, &self.base).realises() } else { BTreeSet::new() };
-        let open = revocations.iter().filter(|r| r.ops.is_disjoint(&at_base));
+        let open = said.revocations.iter().filter(|r| r.ops.is_disjoint(&at_base));
         input.revocations = open.map(Revocation::from).collect();
         // Where somebody stood before a base is no node there any more, and a made-up node is none anywhere: with any base
-        // whatever is not below what is final counts as known to all.
+        // whatever is not below what is final counts as known to all. Nor does anybody sign what a Restart left behind.
         let named = input.revocations.iter().flat_map(|r| &r.at_nodes);
-        input.settled = named.filter(|n| !self.descends(n, &self.certified)).copied().collect();
+        let settled = |n: &&NodeId| left.contains(n) || !self.descends(n, &self.certified);
+        input.settled = named.filter(settled).copied().collect();
         input
     }
 

@@ -14,6 +14,7 @@ mod nack;
 mod pending;
 mod post;
 mod rejoin;
+mod restart;
 pub(crate) mod rows;
 mod sign;
 mod swap;
@@ -101,15 +102,15 @@ pub(crate) struct Group<M: Mls> {
     pub(crate) heard: BTreeSet<PersonaId>,
     /// The tip does not have this member, and no removal says why: it must come in again.
     pub(crate) stranded: bool,
-    /// Its wish for a fresh leaf.
     /// Since when it is removed, while that may still turn out to be the losing side of a fork.
     removed_at: Option<Timestamp>,
+    /// Its wish for a fresh leaf.
     request: Option<swap::Request>,
     /// Since when it is stranded.
     stranded_since: Option<Timestamp>,
-    /// Since when commits wait, without a break.
     /// The tip and what was final when secrets were last let go, and when to look again.
     faded: follow::Faded,
+    /// Since when commits wait, without a break.
     late_since: Option<Timestamp>,
     /// The op of the own Join, offered again when its commit lost.
     pub(crate) own_join: Option<hearth_protocol::op::SignedOp>,
@@ -176,11 +177,11 @@ impl<M: Mls> Group<M> {
             op_since: BTreeMap::new(),
             heard: BTreeSet::new(),
             stranded: false,
+            removed_at: None,
             request: None,
             stranded_since: None,
-            late_since: None,
-            removed_at: None,
             faded: (None, None),
+            late_since: None,
             own_join: None,
             link_secret: None,
             guests: Vec::new(),
@@ -213,10 +214,6 @@ impl<M: Mls> Group<M> {
         self.standing == GroupState::Joined
     }
 
-    /// Whether it left, and no relay has heard of it yet.
-    pub(crate) fn is_leaving(&self) -> bool {
-        self.standing == GroupState::Left && self.outbox.items().next().is_some()
-    }
     /// Whether it was removed so short a while ago that another tip may still have it: until then it reads what decides the
     /// roster, and says nothing.
     pub(crate) fn listens(&self) -> bool {
@@ -228,6 +225,10 @@ impl<M: Mls> Group<M> {
         self.is_joined() || self.is_leaving() || self.listens()
     }
 
+    /// Whether it left, and no relay has heard of it yet.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.standing == GroupState::Left && self.outbox.items().next().is_some()
+    }
 
     /// The suite of the tip.
     pub(crate) fn suite(&self) -> Option<Suite> {
@@ -338,12 +339,12 @@ impl<M: Mls> Group<M> {
         match packet {
             Packet::Part { object, index, count, bytes } => self.take_part((object, index, count), bytes, ctx),
             Packet::Control(control) => self.take_control(control, ctx),
+            // What is said is no business of one who was removed; whoever turns out to be in gets it by sync.
+            Packet::App { .. } | Packet::Shared { .. } if self.listens() => {}
             Packet::App { node, mls } => self.take_app(node, mls, ctx),
             Packet::Shared { node, sealed } => self.take_shared(node, sealed, ctx),
             // Only in the queue that a knock names.
             Packet::Answer(_) => {}
-            // What is said is no business of one who was removed; whoever turns out to be in gets it by sync.
-            Packet::App { .. } | Packet::Shared { .. } if self.listens() => {}
         }
     }
 
@@ -423,8 +424,8 @@ impl<M: Mls> Group<M> {
             }
         }
         self.sign_if_due(ctx);
-        self.save_waiting(ctx);
         self.fade_if_due(ctx);
+        self.save_waiting(ctx);
         self.mend_doors(ctx);
         self.work_desk(ctx);
     }
@@ -473,9 +474,12 @@ impl<M: Mls> Group<M> {
         self.find_members(ctx);
         self.sync_again(ctx);
         self.show_gaps(ctx);
-        self.ask_about_gaps(ctx);
         self.look_again(ctx);
-        self.come_back(ctx);
+        if self.is_joined() {
+            self.flush_acks(ctx);
+            self.ask_about_gaps(ctx);
+            self.come_back(ctx);
+        }
     }
 
     /// Writes what the MLS library changed in a node.

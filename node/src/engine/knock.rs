@@ -305,12 +305,15 @@ impl Knocking {
         if self.look_at <= ctx.now {
             self.wake(ctx);
         }
+        ctx.wake_at(self.look_at);
     }
 
     /// Looks for the knock key, which changes with the group's network, and for an answer.
     fn look<M: Mls>(&mut self, address: &str, key: &[u8; 32], ctx: &mut Ctx<'_, M>) {
-        let slot = self.link_slot(key);
-        self.ask(address, Action::SlotGet { slot }, None, Asked::Wrapper, ctx);
+        if self.waits() {
+            let slot = self.link_slot(key);
+            self.ask(address, Action::SlotGet { slot }, None, Asked::Wrapper, ctx);
+        }
         self.subscribe(address, key, ctx);
     }
 
@@ -374,7 +377,8 @@ impl Knocking {
         match (asked, answer) {
             (Asked::Wrapper, Ok(Stored::Slot { bodies, .. })) => {
                 let wrapper = Lookout::of(&self.link).open(&bodies);
-                if let Some(DoorWrapper::Knock { knock_pk, queue, .. }) = wrapper {
+                if let Some(DoorWrapper::Knock { knock_pk, queue, suite, .. }) = wrapper {
+                    self.suit(suite, ctx);
                     self.put(address, &key, (knock_pk, queue), ctx);
                 }
                 Outcome::Wait
@@ -413,6 +417,18 @@ impl Knocking {
         }
     }
 
+    /// Brings a KeyPackage of another suite if the group has restarted under one.
+    fn suit<M: Mls>(&mut self, suite: u16, ctx: &mut Ctx<'_, M>) {
+        let fresh = Suite::from_code(suite).filter(|_| suite != self.row.suite);
+        let Some((key_package, private)) = fresh.and_then(|suite| ctx.mls.key_package(&self.keys, suite).ok()) else {
+            return;
+        };
+        self.row.private.iter_mut().for_each(|(_, value)| value.zeroize());
+        self.row.private = private.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+        (self.row.content.key_package, self.row.suite) = (key_package, suite);
+        self.save(ctx);
+    }
+
     /// Puts the knock into the queue that the wrapper names, unless it lies there.
     fn put<M: Mls>(
         &mut self,
@@ -444,6 +460,7 @@ impl Knocking {
         if queue.is_some_and(|q| q != keys.id) {
             return Outcome::Wait;
         }
+        let mut declined = false;
         for blob in blobs {
             let packet = open_frame(&keys.seal, &blob.bytes).ok().and_then(|bytes| cbor::read(&bytes).ok());
             match packet.and_then(|packet| self.whole(packet)) {
@@ -459,7 +476,6 @@ impl Knocking {
                 }
                 Some(KnockAnswer::Declined) | None => {}
             }
-        let mut declined = false;
         }
         if declined { Outcome::Declined } else { Outcome::Wait }
     }

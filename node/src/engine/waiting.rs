@@ -111,8 +111,7 @@ impl<M: Mls> Engine<M> {
                     if group.is_awake() {
                         group.wake(ctx);
                     }
-                    false => fx.send.push(LaneCommand::Relays { group: *id, addresses: Vec::new() }),
-                }
+                });
             }
             Next::Knocked(knocking) => {
                 let Some(attempt) = self.attempts.remove(id) else { return };

@@ -141,6 +141,11 @@ impl<M: Mls> Group<M> {
 
     /// Writes an op, after asking whether it would have any effect.
     pub(crate) fn decide(&mut self, body: OpBody, ctx: &mut Ctx<'_, M>) -> Result<(OpId, Standing)> {
+        self.decide_on(&self.heads_above(), body, ctx)
+    }
+
+    /// The same on these heads.
+    pub(super) fn decide_on(&mut self, heads: &[OpId], body: OpBody, ctx: &mut Ctx<'_, M>) -> Result<(OpId, Standing)> {
         self.must_be_joined()?;
         if self.stranded {
             return Err(Refusal::new(
@@ -150,13 +155,12 @@ impl<M: Mls> Group<M> {
         }
         let tip = self.dag.tip_entry().ok_or(NOT_HERE)?;
         let network = tip.network;
-        let heads = self.heads_above();
-        let standing = self.log.check(&heads, &self.me(), &body, tip.elders.as_ref()).map_err(refusal)?;
+        let standing = self.log.check(heads, &self.me(), &body, tip.elders.as_ref()).map_err(refusal)?;
         let node = match body {
             OpBody::Leave => self.dag.leaves_at(&self.log, &self.me()),
             _ => self.dag.tip,
         };
-        let at = At { heads: &heads, node };
+        let at = At { heads, node };
         let op = self
             .log
             .make(&self.keys, at, body)
@@ -459,7 +463,7 @@ fn check_text(text: &str) -> Result<()> {
     if text.trim().is_empty() { Err(Refusal::new(Kind::Invalid, "an empty message cannot be sent")) } else { Ok(()) }
 }
 
-fn motion(standing: Standing, needed: usize) -> Answer {
+pub(super) fn motion(standing: Standing, needed: usize) -> Answer {
     match standing {
         Standing::Effective => Answer::Motion { state: MotionState::Done, signatures: needed, needed },
         Standing::Motion { signatures, needed } => Answer::Motion { state: MotionState::Pending, signatures, needed },
@@ -489,6 +493,7 @@ fn refusal(refusal: hearth_crypto::policy::Refusal) -> Refusal {
         P::AlreadyMember => Refusal::new(Kind::Conflict, "they are a member already"),
         P::NothingChanges => Refusal::new(Kind::Conflict, "that is so already"),
         P::InviteClosed => Refusal::new(Kind::Expired, "the invite admits nobody any more"),
+        P::Generation => Refusal::new(Kind::Conflict, "the group restarts already: try again in a moment"),
         P::SlotTaken => Refusal::new(Kind::Exhausted, "every use of the invite is taken"),
         _ => Refusal::new(Kind::NotPermitted, "the group's rules do not allow this"),
     }

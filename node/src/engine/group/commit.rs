@@ -21,6 +21,8 @@ use crate::engine::ctx::Ctx;
 
 /// A committer of rank k waits k times this long, so that the senior one usually writes alone.
 const RANK_MS: u64 = 20_000;
+/// Whoever asks for a leaf seldom asks alone.
+const BATCH_MS: u64 = 1_000;
 /// Members who are not committers wait this long before they realise what nobody did.
 const MEMBER_MS: u64 = 30 * 60_000;
 /// And this long for a removal.
@@ -51,6 +53,17 @@ pub(crate) struct Unrealised {
     crowded: Option<Timestamp>,
 }
 
+/// A leaf that a commit brings.
+struct NewLeaf {
+    /// What asks for it.
+    op: OpId,
+    key_package: Vec<u8>,
+    /// The one that goes for it.
+    replaces: Option<Leaf>,
+    /// Whether it is a member's who comes back.
+    returns: bool,
+}
+
 impl<M: Mls> Group<M> {
     /// Commits if ops wait and it is this member's turn. True when it did.
     pub(super) fn commit_if_due(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
@@ -63,7 +76,8 @@ impl<M: Mls> Group<M> {
             let realised = self.dag.realised(&self.log, &self.dag.tip);
             let known = self.log.closure(&above);
             let outside = self.log.len() - known.len();
-            let ops: Vec<OpId> = known.into_iter().filter(|op| !realised.contains(op)).collect();
+            let ops = known.into_iter().filter(|op| !realised.contains(op) && !self.is_vote(op));
+            let ops: Vec<OpId> = ops.collect();
             self.op_since.retain(|op, _| ops.contains(op));
             let (since, crowded) = (ctx.now, self.unrealised.crowded);
             self.unrealised = Unrealised { seen, above, ops, outside, since, crowded };
@@ -149,11 +163,14 @@ impl<M: Mls> Group<M> {
         let me = self.me();
         let content = self.log.content(op);
         let rank = policy.committers().iter().position(|c| *c == me);
-        let own = content.is_some_and(|c| c.persona == me);
+        // Two first nodes of a generation would leave those who follow the one that loses outside.
+        let restarts = content.is_some_and(|c| matches!(c.body, OpBody::Restart { .. }));
+        let own = content.is_some_and(|c| c.persona == me) && !restarts;
+        let asks = content.is_some_and(|c| matches!(c.body, OpBody::RejoinRequest { .. }));
         let removal = content.is_some_and(|c| matches!(c.body, OpBody::Remove { .. } | OpBody::Leave));
         let wait = match rank {
             Some(_) if own => 0,
-            Some(rank) => RANK_MS.saturating_mul(rank as u64),
+            Some(rank) => RANK_MS.saturating_mul(rank as u64).max(if asks { BATCH_MS } else { 0 }),
             None if removal => MEMBER_REMOVAL_MS,
             None => MEMBER_MS,
         };
@@ -163,6 +180,10 @@ impl<M: Mls> Group<M> {
     /// Makes the commit, as a child that is on disk before anything is sent.
     fn commit(&mut self, above: &[OpId], ctx: &mut Ctx<'_, M>) -> bool {
         let tip_id = self.dag.tip;
+        let commits = self.view.committers().contains(&self.me());
+        if let Some(restart) = self.restart_to_begin().filter(|_| commits) {
+            return self.begin_generation(&restart, ctx);
+        }
         let Some(tip) = self.dag.tip_entry() else { return false };
         let Some(state) = tip.state.as_ref().filter(|s| s.has_secrets()) else { return false };
         let target = self.log.state_at(above, tip.elders.as_ref());
@@ -174,8 +195,7 @@ impl<M: Mls> Group<M> {
             return false;
         }
         let found = self.new_leaves(&demand, &target, ctx);
-        let adds: Vec<_> = found.iter().map(|(_, key_package, _)| key_package.clone()).collect();
-        let swapped: Vec<_> = found.iter().filter_map(|(op, _, old)| Some((*op, (*old)?))).collect();
+        let adds: Vec<_> = found.iter().map(|leaf| leaf.key_package.clone()).collect();
         let first_day = tip.facts.binding.first_day;
         let at_tip = self.dag.policy(&self.log, &tip_id);
         let commits = at_tip.committers().contains(&self.me());
@@ -197,7 +217,7 @@ impl<M: Mls> Group<M> {
         let network = tip.network;
         let added = adds.clone();
         // A swap begins no network: it takes nobody out.
-        let removes = removes.into_iter().chain(swapped.iter().map(|(_, old)| old.index)).collect();
+        let removes = removes.into_iter().chain(found.iter().filter_map(|leaf| Some(leaf.replaces?.index))).collect();
         let plan = CommitPlan { adds, removes, binding: Some(binding) };
         let Ok(own) = state.commit(&self.keys, &plan, ctx.rng) else { return false };
         let Some(commit) = own_facts(&tip.facts, &plan, me, ctx) else { return false };
@@ -208,8 +228,9 @@ impl<M: Mls> Group<M> {
         self.publish_control(Control::Commit(frame), network, ctx);
         if let Some(welcome) = own.welcome {
             self.welcome_in(node, &welcome, &added, ctx);
-            if !swapped.is_empty() {
-                self.welcome_back(node, &welcome, &swapped, ctx);
+            let back: Vec<_> = found.iter().filter(|leaf| leaf.returns).map(|leaf| leaf.op).collect();
+            if !back.is_empty() {
+                self.welcome_back(node, &welcome, &back, ctx);
             }
         }
         true
@@ -218,12 +239,7 @@ impl<M: Mls> Group<M> {
     /// KeyPackages of members without a leaf on any branch, and of those who asked for a fresh one with the leaf that goes; one
     /// each. Who was added on another branch came in with that KeyPackage, cannot use it twice, and asks or comes back from
     /// outside. What does not check, or is of a device that was taken out, is skipped, so that one bad op blocks nothing.
-    fn new_leaves(
-        &self,
-        demand: &Demand,
-        target: &PolicyState,
-        ctx: &Ctx<'_, M>,
-    ) -> Vec<(OpId, Vec<u8>, Option<Leaf>)> {
+    fn new_leaves(&self, demand: &Demand, target: &PolicyState, ctx: &Ctx<'_, M>) -> Vec<NewLeaf> {
         let Some(tip) = self.dag.tip_entry() else { return Vec::new() };
         let (mut taken, mut found) = (BTreeSet::new(), Vec::new());
         let body = |asked: &AskedAdd| self.log.content(&asked.op).map(|c| &c.body);
@@ -248,7 +264,9 @@ impl<M: Mls> Group<M> {
             // Nobody commits their own leaf away.
             let own = asked.replaces.is_some_and(|old| old.device == self.keys.device());
             if fits && fresh && !own && taken.insert(asked.persona) {
-                found.push((asked.op, key_package.clone(), asked.replaces));
+                let returns = matches!(body, OpBody::RejoinRequest { .. });
+                let (op, key_package, replaces) = (asked.op, key_package.clone(), asked.replaces);
+                found.push(NewLeaf { op, key_package, replaces, returns });
             }
         }
         found

@@ -5,9 +5,9 @@ use hearth_crypto::{
     policy::RevocationKind,
     schedule::Network,
 };
-use hearth_protocol::id::NodeId;
+use hearth_protocol::{id::NodeId, time::Timestamp};
 
-use super::{Group, NETWORKS};
+use super::{Group, NETWORKS, rows};
 use crate::{
     app::{GroupState, Notice},
     engine::{
@@ -15,15 +15,16 @@ use crate::{
         lane::{LaneCommand, LaneKey},
         names,
     },
+    store::Table,
 };
 
-impl<M: Mls> Group<M> {
 /// Who was removed reads on this long: about as long as what was written in a lost fork can be read.
 const LISTEN_MS: u64 = 14 * 24 * 3_600_000;
 
 /// What secrets were last let go by, and when to look again.
 pub(super) type Faded = (Option<(NodeId, NodeId, bool)>, Option<Timestamp>);
 
+impl<M: Mls> Group<M> {
     /// The tip moved from `from` (or is looked at the first time).
     pub(super) fn follow(&mut self, from: NodeId, ctx: &mut Ctx<'_, M>) {
         let first = self.view.heads.is_empty();
@@ -53,6 +54,8 @@ pub(super) type Faded = (Option<(NodeId, NodeId, bool)>, Option<Timestamp>);
         if last.is_some_and(|e| e.facts.leaves.iter().any(|l| l.device == device)) {
             self.link_secret = None;
         }
+    }
+
     /// Lets go of secrets that nothing needs any more, whenever something may have become final, and as time passes.
     pub(super) fn fade_if_due(&mut self, ctx: &mut Ctx<'_, M>) {
         let (seen, due) = self.faded;
@@ -79,8 +82,6 @@ pub(super) type Faded = (Option<(NodeId, NodeId, bool)>, Option<Timestamp>);
         if let Some(due) = faded.due {
             ctx.wake_at(due);
         }
-    }
-
     }
 
     /// Leaves behind what is final and no longer needed, once what is kept weighs too much.
@@ -136,21 +137,22 @@ pub(super) type Faded = (Option<(NodeId, NodeId, bool)>, Option<Timestamp>);
         ctx.send(LaneCommand::Relays { group: self.id, addresses });
     }
 
-    /// Notices that one was removed, or that one's join lost and must be offered again.
+    /// Notices that one was removed, or that one's join lost and must be offered again; and that a removal turned out to be
+    /// on the losing side of a fork.
+    pub(super) fn check_standing(&mut self, ctx: &mut Ctx<'_, M>) {
         if !self.is_joined() && !self.listens() {
             return;
         }
-    pub(super) fn check_standing(&mut self, ctx: &mut Ctx<'_, M>) {
         let Some(tip) = self.dag.tip_entry() else { return };
         let device = self.keys.device();
         let present = tip.facts.leaves.iter().any(|l| l.device == device);
+        let secrets = tip.state.as_ref().is_some_and(MlsNode::has_secrets);
         let me = self.me();
         let revoked = self.view.revocations.iter().find(|r| r.subject == me && r.kind != RevocationKind::Demote);
         let revoked = revoked.map(|r| r.kind);
         if self.listens() && (present || revoked.is_none()) {
             self.come_home(ctx);
         }
-        let secrets = tip.state.as_ref().is_some_and(MlsNode::has_secrets);
         if present && secrets {
             (self.stranded, self.stranded_since) = (false, None);
             return;
@@ -164,6 +166,7 @@ pub(super) type Faded = (Option<(NodeId, NodeId, bool)>, Option<Timestamp>);
             }
         }
     }
+
     /// Takes no part any more. Who was removed goes on reading what decides the roster for a while: the removal may be void,
     /// or lose.
     fn go(&mut self, kind: RevocationKind, ctx: &mut Ctx<'_, M>) {
@@ -207,7 +210,6 @@ pub(super) type Faded = (Option<(NodeId, NodeId, bool)>, Option<Timestamp>);
         self.save_group(ctx);
     }
 
-
     /// Makes sure that the tip's network is known, and every one begun since the last final node: what the other
     /// side of a fork did lies in a network that the tip never was in. Opens the lanes that are needed, and closes those
     /// that are not.
@@ -242,8 +244,8 @@ pub(super) type Faded = (Option<(NodeId, NodeId, bool)>, Option<Timestamp>);
     /// crosses there.
     fn keep_lanes(&mut self, wanted: &[NodeId], ctx: &mut Ctx<'_, M>) {
         let last = self.dag.entry(&self.dag.certified).map(|e| e.network);
-        let takes_part = !self.listens();
         let crossing = self.relays().is_empty();
+        let takes_part = !self.listens();
         for id in self.networks.iter().map(Network::id).collect::<Vec<_>>() {
             match crossing || takes_part && (Some(id) == last || wanted.contains(&id)) {
                 true => self.open_lane(id, ctx),

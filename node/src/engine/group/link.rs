@@ -235,12 +235,14 @@ impl<M: Mls> Group<M> {
         if !(self.is_joined() || self.listens()) || !self.links.lanes.values().any(|l| l.own.is_some()) {
             return;
         }
-        if self.links.next_publish <= ctx.now {
+        if self.links.next_publish <= ctx.now && self.is_joined() {
             // Too many starts within one minute: the next one has room again.
             let wait = if self.publish_card(ctx) { PUBLISH_EVERY_MS } else { 60_000 - ctx.now.0 % 60_000 };
             self.links.next_publish = ctx.now.plus_ms(wait);
         }
-        ctx.wake_at(self.links.next_publish);
+        if self.is_joined() {
+            ctx.wake_at(self.links.next_publish);
+        }
         if self.links.next_dial > ctx.now && self.links.next_lookup > ctx.now {
             return ctx.wake_at(self.links.next_dial.min(self.links.next_lookup));
         }
@@ -305,7 +307,7 @@ impl<M: Mls> Group<M> {
     }
 
     fn look_up(&mut self, devices: &[DeviceId], ctx: &mut Ctx<'_, M>) {
-        let Some(network) = self.network().cloned() else { return };
+        let Some(network) = self.network().or(self.networks.last()).cloned() else { return };
         for device in devices {
             for slot in live_slots(ctx.now) {
                 let key = self.links.lookup(&network, slot, *device);

@@ -114,7 +114,9 @@ impl<M: Mls> Group<M> {
         if self.look_at <= ctx.now {
             self.look_at = ctx.now.plus_ms(LOOK_MS);
             self.desk.look_again();
-            self.watch_doors(ctx);
+            if self.is_joined() {
+                self.watch_doors(ctx);
+            }
         }
         if !self.desk.sessions.is_empty() {
             ctx.wake_at(self.look_at);

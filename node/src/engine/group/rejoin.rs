@@ -51,7 +51,8 @@ impl<M: Mls> Group<M> {
         let waited = self.stranded_since.map_or(0, |since| ctx.now.since(since));
         let me = self.keys.device();
         let has_leaf = self.dag.tip_entry().is_some_and(|t| t.facts.leaves.iter().any(|l| l.device == me));
-        if has_leaf && waited >= PATIENCE_MS {
+        let restarted = self.has_restarted();
+        if restarted || has_leaf && waited >= PATIENCE_MS {
             self.ask_for_a_leaf(ctx);
         }
         let Some(network) = self.networks.last().cloned() else { return };

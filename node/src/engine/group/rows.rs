@@ -13,7 +13,7 @@ use hearth_protocol::{
     id::{DeviceId, EnvelopeId, FrameId, GroupId, MessageId, NodeId, OpId, PersonaId, QueueId},
     op::SignedOp,
     packet::Packet,
-    time::Day,
+    time::{Day, Timestamp},
 };
 use minicbor::{Decode, Encode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -173,12 +173,12 @@ impl<M: Mls> Group<M> {
             chain: self.dag.origin.chain.clone(),
             link_secret: self.link_secret.as_ref().map(|s| **s),
             signed_to: self.signed_to,
+            removed_at: self.removed_at,
         };
         let value = cbor::to_vec(&row);
         ctx.write(self.id, Table::Group, b"", Some(value));
     }
 
-            removed_at: self.removed_at,
     /// Deletes everything of the group.
     pub(crate) fn delete_rows(&mut self, ctx: &mut Ctx<'_, M>) {
         let group = self.id;
@@ -326,6 +326,7 @@ impl<M: Mls> Group<M> {
         group.link_secret = own.link_secret.map(Zeroizing::new);
         group.draft.clone_from(&own.draft);
         group.signed_to = own.signed_to;
+        group.removed_at = own.removed_at;
         group.saved = Saved { ops: group.log.ops_in_order().map(|(id, _)| id).collect(), nodes };
         // What was lost before this start is not decided again: it may long be out of date.
         let (log, me) = (&group.log, group.keys.persona());
@@ -333,7 +334,6 @@ impl<M: Mls> Group<M> {
         group.decided_again = log.ops_in_order().map(|(id, _)| id).filter(own).collect();
         for row in of(Table::Envelope) {
             let envelope = EnvelopeId(tail(row).try_into().ok()?);
-        group.removed_at = own.removed_at;
             let kept = Kept::from_row(&row.value)?;
             group.heard.insert(kept.persona);
             group.timeline.insert(envelope, kept);

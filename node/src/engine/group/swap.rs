@@ -1,10 +1,8 @@
 //! Being swapped in: a member whose state of the tip is gone asks for a fresh leaf, in the queues that it can still write
 //! to, and a committer puts one in the old one's place. So it comes back although the others' network has changed.
 
-use std::collections::BTreeMap;
-
 use hearth_crypto::{
-    mls::{Leaf, Mls, MlsNode, Rows},
+    mls::{Mls, MlsNode, Rows},
     policy::At,
     schedule::DOOR_LABEL,
     seal::{open_body, seal_body},
@@ -99,28 +97,19 @@ impl<M: Mls> Group<M> {
 
     /// Hands a Welcome to members whom an own commit has just given a fresh leaf: where each asked for it, sealed with it what
     /// it needs to go on.
-    pub(super) fn welcome_back(
-        &mut self,
-        node: NodeId,
-        welcome: &[u8],
-        swapped: &[(OpId, Leaf)],
-        ctx: &mut Ctx<'_, M>,
-    ) {
+    pub(super) fn welcome_back(&mut self, node: NodeId, welcome: &[u8], asked: &[OpId], ctx: &mut Ctx<'_, M>) {
         let Some(door) = self.door_body(&node, ctx) else { return };
         let key = self.dag.secret_state(&node).and_then(|s| s.export(DOOR_LABEL, b"").ok());
         let door = cbor::to_vec(&DoorBody { group_info: Vec::new(), ..door });
         let Some(door) = key.and_then(|key| seal_body(&key, DOOR_SEAL, &door, ctx.rng).ok()) else { return };
-        let mut networks: BTreeMap<NodeId, Vec<Leaf>> = BTreeMap::new();
-        for (op, leaf) in swapped {
-            let at = self.log.content(op).and_then(|c| self.dag.entry(&c.at_node)).or(self.dag.entry(&node));
-            let Some(network) = at.map(|e| e.network) else { continue };
-            networks.entry(network).or_default().push(*leaf);
-        }
-        for (network, leaves) in networks {
-            for Leaf { device, .. } in leaves {
-                let frame = WelcomeFrame { node, device, welcome: welcome.to_vec(), door: door.clone() };
-                self.publish_control(Control::Welcome(frame), network, ctx);
-            }
+        let frames = asked.iter().filter_map(|op| {
+            let content = self.log.content(op)?;
+            let network = self.dag.entry(&content.at_node).or(self.dag.entry(&node))?.network;
+            let (device, welcome, door) = (content.device, welcome.to_vec(), door.clone());
+            Some((network, WelcomeFrame { node, device, welcome, door }))
+        });
+        for (network, frame) in frames.collect::<Vec<_>>() {
+            self.publish_control(Control::Welcome(frame), network, ctx);
         }
     }
 
@@ -129,9 +118,9 @@ impl<M: Mls> Group<M> {
     pub(super) fn take_welcome(&mut self, frame: &WelcomeFrame, ctx: &mut Ctx<'_, M>) {
         let mine = self.stranded && self.is_joined() && frame.device == self.keys.device();
         let Some(request) = self.request.as_ref().filter(|_| mine) else { return };
-        let opened = request.private.iter().rev();
-        let opened = opened.filter_map(|p| ctx.mls.join_welcome(&self.keys, &p.rows(), &frame.welcome).ok());
-        let Some(node) = opened.into_iter().next() else { return };
+        let mut private = request.private.iter().rev();
+        let opened = private.find_map(|p| ctx.mls.join_welcome(&self.keys, &p.rows(), &frame.welcome).ok());
+        let Some(node) = opened else { return };
         let Ok(key) = node.export(DOOR_LABEL, b"") else { return };
         let body = open_body(&key, DOOR_SEAL, &frame.door).ok().and_then(|b| cbor::read::<DoorBody>(&b).ok());
         let at = node.facts().node;
