@@ -54,6 +54,11 @@ impl Queue {
         Self { keys, network, day, knock: None, step: Step::Idle, made: false, full: false, cursor }
     }
 
+    /// Whether something may still be put in, by whatever clock. A relay pushes only so many queues to one session.
+    pub(crate) fn is_current(&self, today: Day) -> bool {
+        self.day.is_none_or(|day| day.0.saturating_add(SKEW_DAYS) >= today.0)
+    }
+
     /// Whether what decides the roster comes in here.
     fn is_control(&self) -> bool {
         self.day.is_none() && self.knock.is_none()
@@ -120,10 +125,15 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// Adds the queues that should be read at a relay; those of removed networks stay until the run ends.
-    pub(crate) fn want<'n>(&mut self, address: &str, networks: impl Iterator<Item = (&'n Network, Day)>, today: Day) {
+    pub(crate) fn want<'n>(
+        &mut self,
+        address: &str,
+        networks: impl Iterator<Item = (&'n Network, (Day, Option<Day>))>,
+        today: Day,
+    ) {
         let Some(session) = self.sessions.get_mut(address) else { return };
         let Some(key) = session.key else { return };
-        for (network, from) in networks {
+        for (network, (from, ended)) in networks {
             let mut add = |keys: QueueKeys, day: Option<Day>| {
                 let cursor = self.cursors.get(&(key, keys.id)).copied().unwrap_or(0);
                 session.add(Queue::new(network.id(), day, cursor, keys));
@@ -132,7 +142,9 @@ impl Desk {
             let first = network.first_day().0;
             let from = from.0.max(first).max(today.0.saturating_sub(DAYS));
             // One that begins far ahead, whoever said so, is written in all the same: in its first day.
-            for day in from..=first.max(today.0 + SKEW_DAYS) {
+            // Nobody whose clock is right by a few days writes into one that others have left before that.
+            let last = ended.map_or(today, |day| day.min(today));
+            for day in from..=first.max(last.0 + SKEW_DAYS) {
                 add(network.daily_queue(Day(day), &key), Some(Day(day)));
             }
         }

@@ -79,7 +79,12 @@ impl<M: Mls> Group<M> {
         let from = Day(self.synced.0.saturating_sub(SKEW_DAYS));
         // A relay that was away for a week still gets what was said on its first day.
         let from = self.outbox.first_day().map_or(from, |day| day.min(from));
-        self.desk.want(address, self.networks.iter().map(|n| (n, from)), ctx.today());
+        let firsts: Vec<_> = self.networks.iter().map(Network::first_day).collect();
+        let tip = self.dag.tip_entry().map(|e| e.network);
+        let ended = |n: &Network| {
+            firsts.iter().filter(|day| **day > n.first_day()).min().copied().filter(|_| Some(n.id()) != tip)
+        };
+        self.desk.want(address, self.networks.iter().map(|n| (n, (from, ended(n)))), ctx.today());
         match self.listens() {
             true => self.desk.only_control(),
             false => self.want_knocks(address),
@@ -132,8 +137,13 @@ impl<M: Mls> Group<M> {
                 continue;
             }
             for queue in self.desk.idle(&address) {
-                let action = Action::Subscribe { queue: queue.keys.id, after: queue.cursor };
-                self.ask(&address, action, Some(queue.keys.read.clone()), Asked::Subscribe(queue.keys.id), ctx);
+                let (id, after, read) = (queue.keys.id, queue.cursor, queue.keys.read.clone());
+                let max = u16::try_from(GET_MAX).unwrap_or(u16::MAX);
+                let (action, asked) = match queue.is_current(ctx.today()) {
+                    true => (Action::Subscribe { queue: id, after }, Asked::Subscribe(id)),
+                    false => (Action::Get { queue: id, after, max }, Asked::Get(id)),
+                };
+                self.ask(&address, action, Some(read), asked, ctx);
             }
             if !self.listens() {
                 self.offer(&address, ctx);
@@ -285,12 +295,13 @@ impl<M: Mls> Group<M> {
         if let Some(invite) = knock {
             self.hear_knocks((network, invite), &blobs, ctx);
         }
-        let mut end = cursor;
+        let (mut end, mut hole) = (cursor, false);
         for blob in blobs {
-            // A push that overtook a GET leaves a hole: the GET under way, or the next session, brings it.
+            // A push that overtook a GET leaves a hole: the GET under way brings it, or another one.
             if blob.seq == end + 1 {
                 end = blob.seq;
             }
+            hole |= blob.seq > end;
             if knock.is_none()
                 && let Ok(packet) = open_frame(&keys.seal, &blob.bytes)
             {
@@ -300,10 +311,13 @@ impl<M: Mls> Group<M> {
                 }
             }
         }
-        if end != cursor {
-            if let Some(at) = self.desk.queue(address, queue) {
-                at.cursor = end;
+        if let Some(at) = self.desk.queue(address, queue) {
+            at.cursor = end;
+            if hole && at.step == Step::Live {
+                at.step = Step::Idle;
             }
+        }
+        if end != cursor {
             self.desk.cursors.insert((key, *queue), end);
             ctx.write(self.id, Table::State, &rows::cursor_key(&key, queue), Some(end.to_be_bytes().to_vec()));
         }
