@@ -17,8 +17,12 @@ const IN_FULL_MS: u64 = 3_600_000;
 const READABLE_MS: u64 = 14 * 24 * 3_600_000;
 /// Depth below the tip whose state is kept in full, whatever is final.
 pub(super) const RETAIN: u64 = 24;
-/// Superseded nodes of which anything is kept; the oldest give way.
-const SUPERSEDED_MAX: usize = 64;
+/// About how many bytes all superseded nodes take: who wakes after weeks follows hundreds of commits before it reads what was
+/// said on the way. The oldest give way.
+const READABLE_BYTES: usize = 32 * 1024 * 1024;
+/// About what one takes, and for each leaf.
+const NODE_BYTES: usize = 2_048;
+const LEAF_BYTES: usize = 1_024;
 
 /// What changed.
 #[derive(Debug, Default)]
@@ -61,16 +65,21 @@ impl<N: MlsNode> Dag<N> {
                 state.only_read();
                 faded.readers.push(*node);
             }
-            superseded.push((Reverse(since), Reverse(entry.depth), *node));
+            let bytes = NODE_BYTES + LEAF_BYTES * entry.facts.leaves.len();
+            superseded.push((Reverse(since), Reverse(entry.depth), bytes, *node));
             let due = if state.has_secrets() { in_full } else { readable };
             if due > now {
                 faded.due = Some(faded.due.map_or(due, |d| d.min(due)));
             }
         }
         superseded.sort_unstable();
-        let too_old = |at: usize, since: Timestamp| at >= SUPERSEDED_MAX || since.plus_ms(READABLE_MS) <= now;
-        let gone = superseded.into_iter().enumerate().filter(|(at, (since, ..))| too_old(*at, since.0));
-        faded.gone = gone.map(|(_, (.., node))| node).collect();
+        let mut room = READABLE_BYTES;
+        for (Reverse(since), _, bytes, node) in superseded {
+            if since.plus_ms(READABLE_MS) <= now || room < bytes {
+                faded.gone.push(node);
+            }
+            room = room.saturating_sub(bytes);
+        }
         for node in &faded.gone {
             if let Some(entry) = self.nodes.get_mut(node) {
                 (entry.state, entry.superseded) = (None, None);
@@ -79,7 +88,7 @@ impl<N: MlsNode> Dag<N> {
         faded
     }
 
-    /// Nodes that something may still follow from: what is final as far as this member could follow, what lies below it, and
+    /// Nodes that are held and that something may still follow from: what is final as far as this member could follow, what lies below it, and
     /// above it up to a node that a newcomer can begin at.
     fn needed(&self) -> BTreeSet<NodeId> {
         let mut needed = BTreeSet::new();
@@ -97,7 +106,8 @@ impl<N: MlsNode> Dag<N> {
             }
             at = entry.parent;
         }
-        needed.extend(self.nodes.keys().filter(|node| self.descends(node, &anchor)));
+        let held = self.nodes.iter().filter(|(_, e)| e.state.is_some());
+        needed.extend(held.map(|(node, _)| node).filter(|node| self.descends(node, &anchor)));
         needed
     }
 
