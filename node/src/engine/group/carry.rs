@@ -8,7 +8,7 @@ use hearth_crypto::{mls::Mls, seal::seal_frame};
 use hearth_protocol::{
     cbor,
     frame::Control,
-    id::{NodeId, OpId, QueueId, hash},
+    id::{EnvelopeId, NodeId, OpId, QueueId, hash},
     mailbox::{Action, Answer, Refusal as Refused},
     packet::Packet,
     time::Timestamp,
@@ -17,7 +17,12 @@ use minicbor::{Decode, Encode};
 
 use super::{Group, rows};
 use crate::{
-    engine::{ctx::Ctx, desk::Asked, lane::RelayFailure, outbox::parts_of},
+    engine::{
+        ctx::Ctx,
+        desk::{Asked, SKEW_DAYS},
+        lane::RelayFailure,
+        outbox::parts_of,
+    },
     store::Table,
 };
 
@@ -53,16 +58,26 @@ pub(super) struct Carried {
 
 /// What is carried, by the hash of its packet. What decides the roster is on disk too.
 #[derive(Debug, Default)]
-pub(crate) struct Carry(BTreeMap<[u8; 32], Carried>);
+pub(crate) struct Carry {
+    packets: BTreeMap<[u8; 32], Carried>,
+    /// Packets that carry an envelope which only a member handed over.
+    shared: BTreeMap<EnvelopeId, Vec<[u8; 32]>>,
+    /// What is being taken in comes from a relay.
+    from_relay: bool,
+}
 
 impl Carry {
     /// Keys of what is on disk.
     pub(super) fn keys(&self) -> impl Iterator<Item = &[u8; 32]> {
-        self.0.iter().filter(|(_, c)| c.control).map(|(key, _)| key)
+        self.packets.iter().filter(|(_, c)| c.control).map(|(key, _)| key)
+    }
+
+    pub(super) fn is_from_relay(&self) -> bool {
+        self.from_relay
     }
 
     pub(super) fn restore(&mut self, key: [u8; 32], carried: Carried) {
-        self.0.insert(key, carried);
+        self.packets.insert(key, carried);
     }
 }
 
@@ -76,10 +91,10 @@ impl<M: Mls> Group<M> {
         let control = matches!(packet, Packet::Control(_));
         for part in parts_of(packet) {
             let key = hash(&[&part]);
-            if self.inbox.is_at_relay(&key) || self.carry.0.contains_key(&key) {
+            if self.inbox.is_at_relay(&key) || self.carry.packets.contains_key(&key) {
                 continue;
             }
-            let alike = || self.carry.0.iter().filter(|(_, c)| c.control == control);
+            let alike = || self.carry.packets.iter().filter(|(_, c)| c.control == control);
             if alike().count() >= CARRIED_MAX
                 && let Some(first) = alike().min_by_key(|(_, c)| c.since).map(|(key, _)| *key)
             {
@@ -90,7 +105,7 @@ impl<M: Mls> Group<M> {
             if control {
                 ctx.write(self.id, Table::State, &rows::carried_key(&key), Some(cbor::to_vec(&carried)));
             }
-            self.carry.0.insert(key, carried);
+            self.carry.packets.insert(key, carried);
         }
     }
 
@@ -121,12 +136,39 @@ impl<M: Mls> Group<M> {
         if self.inbox.is_new_at_relay(key)
             && let Ok(packet) = cbor::read::<Packet>(bytes)
         {
+            self.carry.from_relay = true;
             self.take(packet, ctx);
+            self.carry.from_relay = false;
+        }
+    }
+
+    /// Carries an envelope that a member handed over, in case its author is gone and others cannot be reached. Not what is
+    /// older than a few days, nor what anybody of the tip may not have.
+    pub(super) fn carry_shared(&mut self, id: EnvelopeId, ctx: &mut Ctx<'_, M>) {
+        let Some(kept) = self.timeline.get(&id) else { return };
+        let recent = ctx.today().0.abs_diff(kept.sent_at.start().day().0) <= SKEW_DAYS;
+        let Some(tip) = self.dag.tip_entry().filter(|_| recent) else { return };
+        if !tip.facts.leaves.iter().all(|l| self.may_have((l.persona, l.device), kept, ctx.now)) {
+            return;
+        }
+        let Some(signed) = kept.signed.clone() else { return };
+        let node = self.dag.tip;
+        let Some(packet) = self.shared(vec![signed], ctx) else { return };
+        let keys = parts_of(&packet).iter().map(|part| hash(&[part])).collect();
+        self.carry(&packet, &node, ctx);
+        self.carry.shared.insert(id, keys);
+    }
+
+    /// An envelope was taken in, perhaps not for the first time.
+    pub(super) fn seen(&mut self, id: &EnvelopeId, ctx: &mut Ctx<'_, M>) {
+        if self.carry.from_relay {
+            let keys = self.carry.shared.remove(id).unwrap_or_default();
+            keys.iter().for_each(|key| self.put_down(key, ctx));
         }
     }
 
     fn put_down(&mut self, key: &[u8; 32], ctx: &mut Ctx<'_, M>) {
-        if self.carry.0.remove(key).is_some_and(|c| c.control) {
+        if self.carry.packets.remove(key).is_some_and(|c| c.control) {
             ctx.write(self.id, Table::State, &rows::carried_key(key), None);
         }
     }
@@ -134,32 +176,32 @@ impl<M: Mls> Group<M> {
     /// A relay is back.
     pub(super) fn carry_later(&mut self, ctx: &mut Ctx<'_, M>) {
         let later = self.patience(ctx);
-        for carried in self.carry.0.values_mut() {
+        for carried in self.carry.packets.values_mut() {
             carried.due = carried.due.max(later.min(carried.since.plus_ms(PUT_OFF_MS)));
         }
     }
 
     /// It did not get through.
     pub(super) fn carry_again(&mut self, key: &[u8; 32]) {
-        if let Some(carried) = self.carry.0.get_mut(key) {
+        if let Some(carried) = self.carry.packets.get_mut(key) {
             carried.under_way = false;
         }
     }
 
     /// Puts what is due, once everything that the relay has was read.
     pub(super) fn hand_in(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
-        if self.carry.0.is_empty() || !self.is_relay(address) || !self.desk.is_read(address) {
+        if self.carry.packets.is_empty() || !self.is_relay(address) || !self.desk.is_read(address) {
             return;
         }
-        let waiting = || self.carry.0.iter().filter(|(_, c)| !c.under_way);
+        let waiting = || self.carry.packets.iter().filter(|(_, c)| !c.under_way);
         if let Some(next) = waiting().map(|(_, c)| c.due).filter(|due| *due > ctx.now).min() {
             ctx.wake_at(next);
         }
-        let room = UNDER_WAY.saturating_sub(self.carry.0.values().filter(|c| c.under_way).count());
+        let room = UNDER_WAY.saturating_sub(self.carry.packets.values().filter(|c| c.under_way).count());
         let due = waiting().filter(|(_, c)| c.due <= ctx.now).map(|(key, _)| *key);
         let open = self.desk.open(address);
         for key in due.take(room).collect::<Vec<_>>() {
-            let Some(carried) = self.carry.0.get_mut(&key) else { continue };
+            let Some(carried) = self.carry.packets.get_mut(&key) else { continue };
             let first_day = self.networks.iter().find(|n| n.id() == carried.network).map(|n| n.first_day());
             let day = (!carried.control).then(|| first_day.map_or(ctx.today(), |first| first.max(ctx.today())));
             let queue = self.desk.queue_for(address, &carried.network, day);
@@ -183,6 +225,7 @@ impl<M: Mls> Group<M> {
             Ok(Answer::Stored { .. }) => {
                 self.inbox.is_new_at_relay(*key);
                 self.put_down(key, ctx);
+                self.carry.shared.retain(|_, keys| !keys.contains(key));
             }
             Ok(Answer::Refused(Refused::Full)) => self.mark_full(address, queue, ctx),
             Ok(_) => self.pause(address, ctx),

@@ -659,30 +659,29 @@ impl<M: Mls> Group<M> {
         let mut given: Vec<_> = known.filter(|k| self.may_have(member, k, ctx.now)).collect();
         given.sort_by_key(|k| (k.sent_at, k.device, k.seq));
         let given: Vec<SignedEnvelope> = given.into_iter().filter_map(|k| k.signed.clone()).collect();
-        let node = self.dag.tip;
-        let Some(key) = self.dag.secret_state(&node).and_then(|s| s.export(SHARE_LABEL, b"").ok()) else {
-            return Vec::new();
-        };
-        let mut packets = Vec::new();
-        let mut batch = SharedEnvelopes::default();
-        let mut size = 0;
-        let mut seal = |batch: &mut SharedEnvelopes| {
-            if let Ok(sealed) = seal_body(&key, SHARED_SEAL, &cbor::to_vec(&std::mem::take(batch)), ctx.rng) {
-                packets.push(cbor::to_vec(&Packet::Shared { node, sealed }));
-            }
-        };
+        let mut batches: Vec<Vec<SignedEnvelope>> = Vec::new();
+        let mut room = 0_usize;
         for signed in given {
-            if size + signed.content.len() > SHARE_BYTES && !batch.envelopes.is_empty() {
-                seal(&mut batch);
-                size = 0;
+            let size = signed.content.len() + 80;
+            match batches.last_mut().filter(|_| size <= room) {
+                Some(batch) => batch.push(signed),
+                None => {
+                    batches.push(vec![signed]);
+                    room = SHARE_BYTES;
+                }
             }
-            size += signed.content.len() + 80;
-            batch.envelopes.push(signed);
+            room = room.saturating_sub(size);
         }
-        if !batch.envelopes.is_empty() {
-            seal(&mut batch);
-        }
-        packets
+        let packets = batches.into_iter().filter_map(|batch| self.shared(batch, ctx));
+        packets.map(|packet| cbor::to_vec(&packet)).collect()
+    }
+
+    /// Envelopes, sealed for everybody at the tip.
+    pub(super) fn shared(&mut self, envelopes: Vec<SignedEnvelope>, ctx: &mut Ctx<'_, M>) -> Option<Packet> {
+        let node = self.dag.tip;
+        let key = self.dag.secret_state(&node)?.export(SHARE_LABEL, b"").ok()?;
+        let sealed = seal_body(&key, SHARED_SEAL, &cbor::to_vec(&SharedEnvelopes { envelopes }), ctx.rng).ok()?;
+        Some(Packet::Shared { node, sealed })
     }
 
     /// A member may have what was first sent at or below the node that brought it, and the group's window. Its card is

@@ -220,7 +220,11 @@ impl<M: Mls> Group<M> {
                 && self.vouched(&checked.content.persona, &checked.content.device)
                 && self.was_in(&checked.content)
             {
+                let (id, known) = (checked.id, self.timeline.contains(&checked.id));
                 self.accept(checked, ctx);
+                if !known && !self.carry.is_from_relay() {
+                    self.carry_shared(id, ctx);
+                }
             }
         }
     }
@@ -249,6 +253,7 @@ impl<M: Mls> Group<M> {
     fn accept(&mut self, checked: CheckedEnvelope, ctx: &mut Ctx<'_, M>) {
         let Some(mut kept) = Timeline::read(&self.id, &checked) else { return };
         let id = checked.id;
+        self.seen(&id, ctx);
         if self.timeline.contains(&id) {
             if kept.persona != self.me() {
                 self.acknowledge(id, ctx);
