@@ -45,6 +45,11 @@ const NO_DOOR: Refusal = Refusal::new(Kind::NotFound, "nothing lies behind this 
 const OFFLINE: Refusal = Refusal::new(Kind::Offline, "no relay or member of the group answers: try again later");
 const FORGED: Refusal =
     Refusal::new(Kind::Invalid, "what lies behind this link is not the group it names: ask for a new one");
+const BY_HAND: Refusal = Refusal::new(
+    Kind::Conflict,
+    "you are in this group already, and its links lead only to who admits: ask a facilitator for an open link",
+);
+const OUT: Refusal = Refusal::new(Kind::Removed, "you are no longer a member of this group: leave it, then join again");
 /// What is wanted of the door.
 #[allow(clippy::large_enum_variant, reason = "one at a time, and short-lived")]
 pub(crate) enum Purpose {
@@ -52,6 +57,8 @@ pub(crate) enum Purpose {
     Inspect,
     /// Come in as this persona, under this name.
     Join { keys: DeviceKeys, name: String, introduction: String },
+    /// Come back as who one is: this member's own way there is lost.
+    Return { keys: DeviceKeys },
 }
 
 /// One attempt.
@@ -82,6 +89,8 @@ pub(crate) enum Next<M: Mls> {
     Reply(Result<Answer, Refusal>),
     /// In: the group, with the commit still to be handed out.
     In(Box<Entered<M>>),
+    /// The way back: the door as it lies there, verified as a newcomer would.
+    Back(Box<DoorBody>),
     /// The group admits by hand: somebody has to be asked.
     Knocked(Box<Knocking>),
 }
@@ -234,6 +243,8 @@ impl Attempt {
                 expires_at: Utc(self.link.expires.start()),
                 members_hint: None,
             })),
+            // Nobody is let in twice.
+            Purpose::Return { .. } => Next::Reply(Err(BY_HAND)),
             Purpose::Join { keys, name, introduction } => {
                 let (keys, name, introduction) = (keys.clone(), name.clone(), introduction.clone());
                 let knock = Knock { keys, name, introduction, wrapper };
@@ -263,6 +274,7 @@ impl Attempt {
         let Some(key) = self.body_key else { return Next::Wait };
         let body = bodies.iter().find_map(|b| cbor::read::<DoorBody>(&open_body(&key, DOOR_SEAL, b).ok()?).ok());
         let Some(body) = body else { return self.nothing_at(address) };
+        let door = body.clone();
         let Some(opened) = open_door(ctx.mls, &self.link.group, body) else { return Next::Reply(Err(FORGED)) };
         let state = opened.dag.policy(&opened.log, &opened.node);
         let invite = match state.invites.get(&self.link.invite) {
@@ -272,8 +284,11 @@ impl Attempt {
         if let Some(reason) = ended(&state, &invite, ctx.now) {
             return Next::Reply(Err(closed(reason)));
         }
-        let Purpose::Join { keys, name, .. } = &self.purpose else {
-            return Next::Reply(Ok(inspected(&state, &invite)));
+        let (keys, name) = match &self.purpose {
+            Purpose::Join { keys, name, .. } => (keys, name),
+            Purpose::Inspect => return Next::Reply(Ok(inspected(&state, &invite))),
+            Purpose::Return { keys } if state.role_of(&keys.persona()).is_some() => return Next::Back(Box::new(door)),
+            Purpose::Return { .. } => return Next::Reply(Err(OUT)),
         };
         if invite.mode != JoinMode::Open {
             return Next::Reply(Err(FORGED));

@@ -61,7 +61,7 @@ impl<M: Mls> Engine<M> {
             self.groups.get(&id).is_some_and(|g| matches!(g.standing, GroupState::Joined | GroupState::Waiting));
         if let Some(knocking) = self.knocking.get(&id).filter(|k| k.waits()) {
             return Some(match purpose {
-                Purpose::Join { .. } => {
+                Purpose::Join { .. } | Purpose::Return { .. } => {
                     Err(Refusal::new(Kind::Conflict, "you have knocked already: wait for the answer"))
                 }
                 Purpose::Inspect => Ok(knocking.inspected()),
@@ -70,9 +70,16 @@ impl<M: Mls> Engine<M> {
         if self.attempts.contains_key(&id) {
             return Some(Err(Refusal::new(Kind::Conflict, "this link is being tried already: wait for the answer")));
         }
-        if joined {
+        let behind = self.with(&id, now, fx, |group, ctx| group.may_be_behind(ctx.today())) == Some(true);
+        let purpose = match (purpose, self.groups.get(&id)) {
+            (Purpose::Join { .. }, Some(group)) if joined && behind => Purpose::Return { keys: group.keys.clone() },
+            (purpose, _) => purpose,
+        };
+        if joined && !matches!(purpose, Purpose::Return { .. }) {
             return Some(match purpose {
-                Purpose::Join { .. } => Err(Refusal::new(Kind::Conflict, "you are in this group already")),
+                Purpose::Join { .. } | Purpose::Return { .. } => {
+                    Err(Refusal::new(Kind::Conflict, "you are in this group already"))
+                }
                 Purpose::Inspect => self.group(&id).and_then(|g| g.inspect(&link, now)),
             });
         }
@@ -124,6 +131,18 @@ impl<M: Mls> Engine<M> {
                     Outcome::Wait
                 });
                 self.bootstrap(fx);
+            }
+            Next::Back(door) => {
+                let Some(attempt) = self.attempts.remove(id) else { return };
+                fx.send.push(LaneCommand::Relays { group: *id, addresses: Vec::new() });
+                self.remember(attempt.link.bootstrap.clone(), fx);
+                let answer = self.with(id, now, fx, |group, ctx| {
+                    let answer = group.return_by(&door, ctx);
+                    group.wake(ctx);
+                    answer
+                });
+                let result = answer.unwrap_or(Err(super::NO_GROUP));
+                fx.emit.push(Event::Reply { command: attempt.command, result });
             }
             Next::In(entered) => {
                 let Some(attempt) = self.attempts.remove(id) else { return };

@@ -13,18 +13,22 @@ use hearth_protocol::{
     frame::{CommitFrame, Control},
     mailbox::{Action, Answer},
     op::{OpBody, SignedOp},
+    time::Day,
 };
 
 use super::{
     Group,
     door::{DOOR_SEAL, REJOIN_SEAL},
 };
-use crate::engine::{
-    ctx::Ctx,
-    dag::Offered,
-    desk::Asked,
-    join::{begin_dag, free_slot},
-    lane::RelayFailure,
+use crate::{
+    app::{Answer as Told, Kind, Refusal},
+    engine::{
+        ctx::Ctx,
+        dag::{Dag, Offered},
+        desk::Asked,
+        join::{begin_dag, free_slot},
+        lane::RelayFailure,
+    },
 };
 
 /// Who has a leaf at the tip that it cannot open waits this long before it asks for another: if others cannot open it
@@ -34,6 +38,12 @@ const PATIENCE_MS: u64 = 120_000;
 const OUTSIDE_MS: u64 = 360_000;
 /// A stranded member looks for the door this often.
 const LOOK_MS: u64 = 10_000;
+/// Networks change every 30 days, in groups that anything is decided in.
+const BEHIND_DAYS: u64 = 60;
+const AGAIN: Refusal = Refusal::new(
+    Kind::Conflict,
+    "the group moved on meanwhile, or this link leads elsewhere: try again, or ask for a new one",
+);
 /// Who has commits that wait this long for one that nobody brings looks for it too: what comes between may be gone.
 const LATE_MS: u64 = 600_000;
 
@@ -46,7 +56,8 @@ impl<M: Mls> Group<M> {
         if self.rejoin_at > ctx.now {
             return ctx.wake_at(self.rejoin_at);
         }
-        self.rejoin_at = ctx.now.plus_ms(LOOK_MS);
+        // One junk frame is enough to be late.
+        self.rejoin_at = ctx.now.plus_ms(if self.stranded { LOOK_MS } else { LATE_MS });
         ctx.wake_at(self.rejoin_at);
         let waited = self.stranded_since.map_or(0, |since| ctx.now.since(since));
         let me = self.keys.device();
@@ -92,7 +103,13 @@ impl<M: Mls> Group<M> {
         if self.stranded {
             self.offer_join_again(body, ctx);
         } else if self.is_late(ctx) {
+            let began = self.dag.base;
             self.take_body(&body, ctx);
+            if self.dag.base != began {
+                // Of what it begins with now it has no secrets.
+                self.dag.reselect(&self.log);
+                self.refresh(ctx);
+            }
         }
     }
 
@@ -102,20 +119,69 @@ impl<M: Mls> Group<M> {
             return;
         }
         self.dag.reselect(&self.log);
-        let Some(op) = Some(()).filter(|()| self.dag.tip == body.node).and_then(|()| self.way_back(ctx)) else {
-            return;
-        };
-        let Some(network) = self.dag.tip_entry().map(|e| e.network) else { return };
-        let Ok((commit, child)) = ctx.mls.join_external(&self.keys, &body.group_info, &cbor::to_vec(&op)) else {
-            return;
+        if self.dag.tip == body.node
+            && let Some(op) = self.way_back(ctx)
+        {
+            self.enter_from_outside(&body, &op, ctx);
+        }
+    }
+
+    /// Makes an external commit on the door's node. True when it stands.
+    fn enter_from_outside(&mut self, body: &DoorBody, op: &SignedOp, ctx: &mut Ctx<'_, M>) -> bool {
+        let Some(network) = self.dag.entry(&body.node).map(|e| e.network) else { return false };
+        let Ok((commit, child)) = ctx.mls.join_external(&self.keys, &body.group_info, &cbor::to_vec(op)) else {
+            return false;
         };
         let frame = CommitFrame { parent: body.node, commit };
-        let Offered::Accepted(node) = self.dag.offer(ctx.mls, &mut self.log, frame.clone()) else { return };
+        let Offered::Accepted(node) = self.dag.offer(ctx.mls, &mut self.log, frame.clone()) else { return false };
         if let Some(entry) = self.dag.nodes.get_mut(&node) {
             entry.state = Some(child);
         }
         self.save_node(&node, ctx);
         self.publish_control(Control::Commit(frame), network, ctx);
+        true
+    }
+
+    /// Whether a link may lead on where this member's own way ends: it is outside, or so long ago that its network should
+    /// have changed that others may have gone on without a trace that it could find.
+    pub(crate) fn may_be_behind(&mut self, today: Day) -> bool {
+        let began = self.dag.tip_entry().map_or(today.0, |tip| tip.facts.binding.first_day);
+        self.is_joined() && (self.stranded || self.late_since.is_some() || today.0.saturating_sub(began) >= BEHIND_DAYS)
+    }
+
+    /// Comes back by a link, as who it is. Whoever gave it is trusted to know the group, as by one who joins: what is
+    /// behind it need not follow from what was final here, of which nobody may be left.
+    pub(crate) fn return_by(&mut self, body: &DoorBody, ctx: &mut Ctx<'_, M>) -> Result<Told, Refusal> {
+        let known = self.dag.descends(&self.dag.tip, &body.node) && self.dag.entry(&body.node).is_some();
+        if known && !self.stranded {
+            return Err(Refusal::new(Kind::Conflict, "you are in this group already"));
+        }
+        for op in &body.ops {
+            let _ = self.log.insert(op.clone());
+        }
+        self.save_ops(ctx);
+        if !self.take_body(body, ctx) {
+            let Some(dag) = begin_dag(ctx.mls, &self.id, &self.log, body) else { return Err(AGAIN) };
+            self.begin_with(dag, body, ctx);
+            self.take_body(body, ctx);
+        }
+        self.know_network(body.keys.clone(), ctx);
+        let Some((heads, suite)) = self.dag.entry(&body.node).map(|e| (e.heads.clone(), e.facts.suite)) else {
+            return Err(AGAIN);
+        };
+        let at = At { heads: &heads, node: body.node };
+        let op = ctx
+            .mls
+            .key_package(&self.keys, suite)
+            .ok()
+            .and_then(|(key_package, _)| self.log.make(&self.keys, at, OpBody::RejoinRequest { key_package }).ok());
+        if !op.is_some_and(|op| self.enter_from_outside(body, &op, ctx)) {
+            return Err(AGAIN);
+        }
+        self.dag.reselect(&self.log);
+        self.refresh(ctx);
+        self.save_group(ctx);
+        Ok(Told::Joined { group: self.id, state: self.standing, persona: self.me() })
     }
 
     /// What is offered at the tip: the own Join again; or, for whom an Add made a member and whose leaf lost a fork, the
@@ -169,12 +235,16 @@ impl<M: Mls> Group<M> {
         if !self.dag.leads_on((ctx.mls, &self.id, &self.log), &dag.origin, dag.base_depth()) {
             return false;
         }
+        self.begin_with(dag, body, ctx);
+        true
+    }
+
+    fn begin_with(&mut self, dag: Dag<M::Node>, body: &DoorBody, ctx: &mut Ctx<'_, M>) {
         self.signed_to = self.signed_to.max(self.dag.signed_to(&self.me()));
         let left = self.dag.leave_all();
         self.drop_rows(left, ctx);
         self.dag.succeed(dag);
         self.know_network(body.keys.clone(), ctx);
-        true
     }
 
     /// A door told the keys of a network.
