@@ -55,11 +55,13 @@ impl<N: MlsNode> Dag<N> {
     /// node that it names.
     pub(super) fn left_behind(&self, restarts: &[Restart]) -> BTreeSet<NodeId> {
         let mut left = BTreeSet::new();
-        for restart in restarts {
+        // Of several that name one node the last, once it has begun.
+        let mut decided = BTreeSet::new();
+        for restart in restarts.iter().rev() {
             let children = self.nodes.iter().filter(|(_, e)| e.parent == Some(restart.at_node));
             let (begun, others): (Vec<_>, Vec<_>) =
                 children.partition(|(_, e)| e.facts.binding.generation == restart.generation);
-            if !begun.is_empty() {
+            if !begun.is_empty() && decided.insert(restart.at_node) {
                 left.extend(others.into_iter().map(|(node, _)| *node));
             }
         }

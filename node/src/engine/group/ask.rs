@@ -8,7 +8,7 @@ use hearth_crypto::{
 use hearth_protocol::{
     content::{Content, Expiration},
     frame::Control,
-    id::{MessageId, OpId, PersonaId, hash},
+    id::{MessageId, NodeId, OpId, PersonaId, hash},
     limits,
     link::InviteLink,
     op::{JoinMode, LastSeen, OpBody, Role, Template},
@@ -34,6 +34,9 @@ const INVITE_USES: u32 = 1;
 const PAGE: usize = 50;
 const PAGE_MAX: usize = 500;
 
+/// Nothing can be decided from outside.
+pub(super) const COMES_BACK: Refusal =
+    Refusal::new(Kind::Conflict, "you are being brought back into the group: try again in a moment");
 const NOT_HERE: Refusal = Refusal::new(Kind::NotFound, "there is no such message in this group");
 const TOO_LONG: Refusal = Refusal::new(Kind::TooLarge, "a message holds at most 64 KiB: send it in parts");
 
@@ -147,14 +150,13 @@ impl<M: Mls> Group<M> {
     /// The same on these heads.
     pub(super) fn decide_on(&mut self, heads: &[OpId], body: OpBody, ctx: &mut Ctx<'_, M>) -> Result<(OpId, Standing)> {
         self.must_be_joined()?;
-        if self.stranded {
-            return Err(Refusal::new(
-                Kind::Conflict,
-                "you are being brought back into the group: try again in a moment",
-            ));
+        if self.stranded && !matches!(body, OpBody::Restart { .. }) {
+            return Err(COMES_BACK);
         }
         let tip = self.dag.tip_entry().ok_or(NOT_HERE)?;
-        let network = tip.network;
+        let last = || self.sending_node().and_then(|node| self.dag.entry(&node));
+        let known = |network: &NodeId| self.network_of(network).is_some();
+        let network = Some(tip.network).filter(known).or_else(|| Some(last()?.network)).unwrap_or(tip.network);
         let standing = self.log.check(heads, &self.me(), &body, tip.elders.as_ref()).map_err(refusal)?;
         let node = match body {
             OpBody::Leave => self.dag.leaves_at(&self.log, &self.me()),

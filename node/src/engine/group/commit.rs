@@ -67,7 +67,9 @@ struct NewLeaf {
 impl<M: Mls> Group<M> {
     /// Commits if ops wait and it is this member's turn. True when it did.
     pub(super) fn commit_if_due(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
-        if !self.is_joined() || self.stranded || self.is_catching_up(ctx) {
+        // From outside nothing can be written but a beginning.
+        let outside = self.stranded && self.restart_to_begin().is_none();
+        if !self.is_joined() || outside || self.is_catching_up(ctx) {
             return false;
         }
         let seen = Some((self.dag.tip, self.log.len()));

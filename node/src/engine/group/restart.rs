@@ -13,7 +13,7 @@ use hearth_protocol::{
     op::{OpBody, Role},
 };
 
-use super::Group;
+use super::{Group, ask::COMES_BACK};
 use crate::{
     app::{Answer, Kind, Refusal},
     engine::ctx::Ctx,
@@ -37,6 +37,11 @@ impl<M: Mls> Group<M> {
         };
         let (suite, at_node) = match self.view.ballots.keys().find(fits) {
             Some(Ballot::Restart { suite, at_node, .. }) => (*suite, *at_node),
+            // Whoever made the first node that this member waits outside of may be gone.
+            _ if self.stranded => {
+                let last = self.sending_node().filter(|_| self.has_restarted()).ok_or(COMES_BACK)?;
+                (suite.unwrap_or(tip.facts.suite).code(), last)
+            }
             // Of two versions that are both final it goes on from the last node that they share.
             _ if self.dag.conflicts > 0 => (suite.unwrap_or(tip.facts.suite).code(), self.dag.certified),
             _ => (suite.unwrap_or(tip.facts.suite).code(), self.dag.tip),

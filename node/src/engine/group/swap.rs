@@ -37,6 +37,9 @@ pub(crate) struct Request {
     /// Rows of the private part of each KeyPackage, the oldest first.
     #[n(1)]
     private: Vec<Private>,
+    /// The generation that it was said for: the first node of the next one grants nothing of what was said before.
+    #[n(2)]
+    generation: u32,
 }
 
 /// Rows of a KeyPackage's private part.
@@ -65,14 +68,15 @@ impl std::fmt::Debug for Request {
 impl<M: Mls> Group<M> {
     /// Asks for a fresh leaf, unless that was done a short while ago.
     pub(super) fn ask_for_a_leaf(&mut self, ctx: &mut Ctx<'_, M>) {
-        if let Some(request) = self.request.as_ref().filter(|r| ctx.now.since(r.at) < AGAIN_MS) {
+        let Some(tip) = self.dag.tip_entry() else { return };
+        let (suite, generation) = (tip.facts.suite, tip.facts.binding.generation);
+        let recent = |r: &&Request| r.generation == generation && ctx.now.since(r.at) < AGAIN_MS;
+        if let Some(request) = self.request.as_ref().filter(recent) {
             return ctx.wake_at(request.at.plus_ms(AGAIN_MS));
         }
-        let Some(tip) = self.dag.tip_entry() else { return };
-        let suite = tip.facts.suite;
         // Where the others may have gone on this member cannot write; they still read where it can, and answer there. So it
         // names the last node that it could open.
-        let Some(at_node) = self.sending_node() else { return };
+        let at_node = self.sending_node().unwrap_or(self.dag.tip);
         let Some(network) = self.dag.entry(&at_node).map(|e| e.network) else { return };
         let heads = self.heads_above();
         let Ok((key_package, private)) = ctx.mls.key_package(&self.keys, suite) else { return };
@@ -85,7 +89,7 @@ impl<M: Mls> Group<M> {
         let mut private = self.request.take().map(|r| r.private).unwrap_or_default();
         private.push(fresh);
         private.drain(..private.len().saturating_sub(WISHES));
-        self.request = Some(Request { at: ctx.now, private });
+        self.request = Some(Request { at: ctx.now, private, generation });
         self.save_request(ctx);
         self.save_ops(ctx);
         self.publish_control(Control::Op(op), network, ctx);
