@@ -91,6 +91,8 @@ pub(crate) struct Group<M: Mls> {
     acks: BTreeSet<EnvelopeId>,
     ack_at: Option<Timestamp>,
     unrealised: commit::Unrealised,
+    /// Whom this member gave a fresh leaf last, and when.
+    brought_back: BTreeMap<PersonaId, Timestamp>,
     /// Heads above the tip, worked out once.
     above: RefCell<Above>,
     /// Own ops that were lost with a fork and said again.
@@ -171,6 +173,7 @@ impl<M: Mls> Group<M> {
             acks: BTreeSet::new(),
             ack_at: None,
             unrealised: commit::Unrealised::default(),
+            brought_back: BTreeMap::new(),
             above: RefCell::default(),
             decided_again: BTreeSet::new(),
             catalogue: catalogue::Catalogue::default(),

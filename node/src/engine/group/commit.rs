@@ -11,8 +11,8 @@ use hearth_crypto::{
 };
 use hearth_protocol::{
     frame::{CommitFrame, Control},
-    id::{NodeId, OpId, hash},
-    op::{JoinMode, OpBody, Role, SignedOp},
+    id::{NodeId, OpId, PersonaId, hash},
+    op::{JoinMode, OpBody, OpContent, Role, SignedOp},
     time::{Day, Timestamp},
 };
 
@@ -23,6 +23,8 @@ use crate::engine::ctx::Ctx;
 const RANK_MS: u64 = 20_000;
 /// Whoever asks for a leaf seldom asks alone.
 const BATCH_MS: u64 = 1_000;
+/// Who asks again says so every 15 minutes.
+const BACK_MS: u64 = 10 * 60_000;
 /// Members who are not committers wait this long before they realise what nobody did.
 const MEMBER_MS: u64 = 30 * 60_000;
 /// And this long for a removal.
@@ -116,11 +118,11 @@ impl<M: Mls> Group<M> {
         let lost = self.log.ops_in_order().map(|(id, _)| id).filter(|id| !known.contains(id));
         let lost: Vec<_> = lost.filter_map(|id| Some((id, self.log.content(&id)?))).collect();
         let own = lost.into_iter().filter(|(id, op)| op.persona == me && !self.decided_again.contains(id));
-        let own: Vec<_> = own.map(|(id, op)| (id, op.body.clone())).collect();
+        let own: Vec<_> = own.map(|(id, op)| (id, self.still_meant(op))).collect();
         for (id, body) in own {
             self.decided_again.insert(id);
             if matches!(
-                body,
+                &body,
                 OpBody::Remove { .. }
                     | OpBody::SetRole { .. }
                     | OpBody::SetPolicy { .. }
@@ -130,6 +132,30 @@ impl<M: Mls> Group<M> {
                 // What has no effect any more is refused, and that is that.
                 let _ = self.decide(body, ctx);
             }
+        }
+    }
+
+    /// What an op says, without the settings that somebody who may not have known of it has set since.
+    fn still_meant(&self, op: &OpContent) -> OpBody {
+        let OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays, successors } = &op.body else {
+            return op.body.clone();
+        };
+        let known = self.log.closure(&self.unrealised.above);
+        let since: Vec<_> =
+            known.iter().filter_map(|id| self.log.content(id)).filter(|c| c.lamport >= op.lamport).collect();
+        let set = |field: fn(&OpBody) -> bool| since.iter().any(|c| field(&c.body));
+        macro_rules! kept {
+            ($field:ident) => {
+                $field.clone().filter(|_| !set(|body| matches!(body, OpBody::SetPolicy { $field: Some(_), .. })))
+            };
+        }
+        OpBody::SetPolicy {
+            charter: kept!(charter),
+            history_days: kept!(history_days),
+            slow_mode_s: kept!(slow_mode_s),
+            shield: kept!(shield),
+            relays: kept!(relays),
+            successors: kept!(successors),
         }
     }
 
@@ -159,6 +185,12 @@ impl<M: Mls> Group<M> {
         self.commit(&heads, ctx)
     }
 
+    /// Whether a member was given a fresh leaf so short a while ago that it cannot honestly want another: each costs a commit,
+    /// a Welcome and a door.
+    fn was_brought_back(&self, persona: &PersonaId, now: Timestamp) -> bool {
+        self.brought_back.get(persona).is_some_and(|at| now.since(*at) < BACK_MS)
+    }
+
     /// When this member should realise an op.
     fn due(&mut self, op: &OpId, policy: &PolicyState, ctx: &Ctx<'_, M>) -> Timestamp {
         let since = *self.op_since.entry(*op).or_insert(ctx.now);
@@ -169,9 +201,11 @@ impl<M: Mls> Group<M> {
         let restarts = content.is_some_and(|c| matches!(c.body, OpBody::Restart { .. }));
         let own = content.is_some_and(|c| c.persona == me) && !restarts;
         let asks = content.is_some_and(|c| matches!(c.body, OpBody::RejoinRequest { .. }));
+        let back = asks && content.is_some_and(|c| self.was_brought_back(&c.persona, ctx.now));
         let removal = content.is_some_and(|c| matches!(c.body, OpBody::Remove { .. } | OpBody::Leave));
         let wait = match rank {
             Some(_) if own => 0,
+            Some(_) if back => BACK_MS,
             Some(rank) => RANK_MS.saturating_mul(rank as u64).max(if asks { BATCH_MS } else { 0 }),
             None if removal => MEMBER_REMOVAL_MS,
             None => MEMBER_MS,
@@ -232,6 +266,8 @@ impl<M: Mls> Group<M> {
             self.welcome_in(node, &welcome, &added, ctx);
             let back: Vec<_> = found.iter().filter(|leaf| leaf.returns).map(|leaf| leaf.op).collect();
             if !back.is_empty() {
+                let personas = back.iter().filter_map(|op| self.log.content(op)).map(|c| c.persona);
+                self.brought_back.extend(personas.map(|persona| (persona, ctx.now)));
                 self.welcome_back(node, &welcome, &back, ctx);
             }
         }
@@ -265,8 +301,11 @@ impl<M: Mls> Group<M> {
             };
             // Nobody commits their own leaf away.
             let own = asked.replaces.is_some_and(|old| old.device == self.keys.device());
+            let returns = matches!(body, OpBody::RejoinRequest { .. });
+            if returns && self.was_brought_back(&leaf.persona, ctx.now) {
+                continue;
+            }
             if fits && fresh && !own && taken.insert(asked.persona) {
-                let returns = matches!(body, OpBody::RejoinRequest { .. });
                 let (op, key_package, replaces) = (asked.op, key_package.clone(), asked.replaces);
                 found.push(NewLeaf { op, key_package, replaces, returns });
             }

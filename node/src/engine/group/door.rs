@@ -12,9 +12,10 @@ use hearth_crypto::{
 use hearth_protocol::{
     cbor,
     door::{ClosedReason, DoorBody, DoorWrapper},
+    frame::CommitFrame,
     id::{NodeId, OpId, SlotId},
     mailbox::{Action, Answer, Refusal as Refused},
-    op::JoinMode,
+    op::{JoinMode, SignedOp},
     time::{Day, Timestamp},
 };
 
@@ -109,6 +110,15 @@ fn leads_to(network: &Network, sealed: &[u8], key: &[u8; 32]) -> bool {
     let opened = open_body(&network.rejoin_key(), REJOIN_SEAL, sealed).ok();
     let wrapper = opened.and_then(|b| cbor::read::<DoorWrapper>(&b).ok());
     matches!(wrapper, Some(DoorWrapper::Open { body_key, .. }) if body_key == *key)
+}
+
+/// Whether two doors of a node lead there by the same way, whoever wrote them.
+fn leads_alike(one: &DoorBody, other: &DoorBody) -> bool {
+    let ops = |b: &DoorBody| b.ops.iter().map(SignedOp::id).collect::<BTreeSet<_>>();
+    let frames = |b: &DoorBody| b.frames.iter().map(CommitFrame::id).collect::<BTreeSet<_>>();
+    let fixed =
+        one.base == other.base && one.elders == other.elders && one.chain == other.chain && one.keys == other.keys;
+    fixed && ops(one) == ops(other) && frames(one) == frames(other)
 }
 
 impl<M: Mls> Group<M> {
@@ -318,12 +328,12 @@ impl<M: Mls> Group<M> {
         }
         match answer {
             Ok(Answer::Slot { version, write_pk, bodies }) => {
-                let (what, ours) = (job.what, write_pk == job.keys.write_pk);
+                let (what, wanted, ours) = (job.what, job.body.clone(), write_pk == job.keys.write_pk);
                 at.versions.insert(slot, version);
                 if !ours {
                     return self.rotate(address, slot, write_pk, ctx);
                 }
-                if bodies.first().is_some_and(|newest| self.says(what, newest, ctx)) {
+                if bodies.first().is_some_and(|newest| self.says(what, newest, &wanted, ctx)) {
                     return self.stands(address, slot, what);
                 }
                 self.push_job(address, slot, ctx);
@@ -357,7 +367,7 @@ impl<M: Mls> Group<M> {
     }
 
     /// Whether a body that lies there says it already: another member was first.
-    fn says(&mut self, what: What, newest: &[u8], ctx: &Ctx<'_, M>) -> bool {
+    fn says(&mut self, what: What, newest: &[u8], wanted: &[u8], ctx: &Ctx<'_, M>) -> bool {
         let (What::Body(node) | What::Rejoin(node)) = what else { return false };
         let Some(body_key) = self.dag.secret_state(&node).and_then(|s| s.export(DOOR_LABEL, b"").ok()) else {
             return false;
@@ -365,10 +375,12 @@ impl<M: Mls> Group<M> {
         if let What::Rejoin(_) = what {
             return self.network().is_some_and(|n| leads_to(n, newest, &body_key));
         }
-        let body = open_body(&body_key, DOOR_SEAL, newest).ok().and_then(|b| cbor::read::<DoorBody>(&b).ok());
-        let info = body.filter(|b| b.group == self.id && b.node == node).map(|b| b.group_info);
-        let facts = info.and_then(|info| ctx.mls.open_group_info(&info).ok()).map(|n| n.facts().clone());
-        facts.is_some_and(|facts| self.dag.entry(&node).is_some_and(|e| e.facts == facts))
+        let read = |sealed| open_body(&body_key, DOOR_SEAL, sealed).ok().and_then(|b| cbor::read::<DoorBody>(&b).ok());
+        let (Some(lies), Some(wanted)) = (read(newest), read(wanted)) else { return false };
+        // What lies beside the right node may be garbage.
+        let opens = |info: &[u8], node: &NodeId| ctx.mls.open_group_info(info).is_ok_and(|n| n.facts().node == *node);
+        let base = lies.base == node && lies.base_info.is_empty() || opens(&lies.base_info, &lies.base);
+        leads_alike(&lies, &wanted) && base && opens(&lies.group_info, &node)
     }
 
     /// A slot has what it should.
@@ -418,7 +430,7 @@ impl<M: Mls> Group<M> {
             Ok(_) | Err(_) => return,
         };
         let written = self.doors.at.get(address).is_some_and(|at| at.rejoin == Some(tip) && at.jobs.is_empty());
-        if written && tip == self.dag.tip && !self.stranded && !self.says(What::Rejoin(tip), &newest, ctx) {
+        if written && tip == self.dag.tip && !self.stranded && !self.says(What::Rejoin(tip), &newest, &[], ctx) {
             self.doors.at.insert(address.to_owned(), AtMailbox::default());
             self.doors.touch(tip, ctx.now);
         }
