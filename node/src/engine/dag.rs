@@ -208,12 +208,13 @@ impl<N: MlsNode> Dag<N> {
 
     /// Whether `ancestor` is `node` or above it.
     pub(crate) fn descends(&self, node: &NodeId, ancestor: &NodeId) -> bool {
+        let Some(top) = self.nodes.get(ancestor).map(|e| e.depth) else { return node == ancestor };
         let mut at = Some(*node);
         while let Some(n) = at {
             if n == *ancestor {
                 return true;
             }
-            at = self.nodes.get(&n).and_then(|e| e.parent);
+            at = self.nodes.get(&n).filter(|e| e.depth > top).and_then(|e| e.parent);
         }
         false
     }

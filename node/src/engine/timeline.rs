@@ -242,6 +242,11 @@ impl Timeline {
         self.by_message.get(message).copied()
     }
 
+    /// How many envelopes there are. None ever goes.
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&EnvelopeId, &Kept)> {
         self.kept.iter()
     }

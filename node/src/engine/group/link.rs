@@ -52,6 +52,8 @@ const SEQ_AHEAD: u64 = 8;
 /// Bytes of envelopes in one packet handed on, and of packets in one message.
 const SHARE_BYTES: usize = 128 * 1024;
 const ITEMS_BYTES: usize = 512 * 1024;
+/// Sets kept for comparing.
+const SNAPSHOTS: usize = 8;
 /// Frame limit of negentropy messages.
 const RECONCILE_BYTES: u64 = 64 * 1024;
 
@@ -87,6 +89,17 @@ struct Session {
     need: Vec<Id>,
 }
 
+/// What is compared with others, as long as nothing new has come.
+#[derive(Default)]
+struct Snapshots {
+    /// Number of ops, of nodes and signatures that ever came, and of envelopes.
+    version: (usize, (usize, usize), usize),
+    /// By set, what the other side keeps nothing of, and the network that it has to cross.
+    sets: Vec<(Compared, NegentropyStorageVector)>,
+}
+
+type Compared = (SyncSet, u64, Option<NodeId>);
+
 /// A record that is looked for.
 struct Lookup {
     network: NodeId,
@@ -115,6 +128,7 @@ pub(crate) struct Links {
     /// within its minute.
     seq: u64,
     turn: usize,
+    snapshots: Snapshots,
     /// Own envelopes that were said again, and at which node last.
     pub(crate) resent: BTreeMap<EnvelopeId, NodeId>,
 }
@@ -554,16 +568,24 @@ impl<M: Mls> Group<M> {
 
     /// What this side has of a set, for comparing: nothing of what the other side no longer keeps.
     fn snapshot(&mut self, link: LinkId, set: SyncSet) -> Option<Negentropy<'static, NegentropyStorageVector>> {
+        let past = self.links.links.get(&link).map_or(0, |l| l.base);
+        let kind = (set, past, self.crossing(link));
+        let version = (self.log.len(), self.dag.came(), self.timeline.len());
+        if self.links.snapshots.version != version {
+            self.links.snapshots = Snapshots { version, ..Snapshots::default() };
+        }
+        if let Some((_, storage)) = self.links.snapshots.sets.iter().find(|(known, _)| *known == kind) {
+            return Negentropy::owned(storage.clone(), RECONCILE_BYTES).ok();
+        }
         let mut storage = NegentropyStorageVector::new();
         match set {
             SyncSet::Control => {
-                let past = self.links.links.get(&link).map_or(0, |l| l.base);
                 let items = self.items_for(link);
                 for (id, _) in items.into_iter().filter(|(_, item)| !self.is_before(item, past)) {
                     storage.insert(0, Id::from_byte_array(id)).ok()?;
                 }
             }
-            SyncSet::Envelopes if self.crossing(link).is_some() => {}
+            SyncSet::Envelopes if kind.2.is_some() => {}
             SyncSet::Envelopes => {
                 for (id, kept) in self.timeline.iter() {
                     storage.insert(kept.sent_at.0, Id::from_byte_array(id.0)).ok()?;
@@ -571,6 +593,9 @@ impl<M: Mls> Group<M> {
             }
         }
         storage.seal().ok()?;
+        let sets = &mut self.links.snapshots.sets;
+        sets.truncate(SNAPSHOTS - 1);
+        sets.insert(0, (kind, storage.clone()));
         Negentropy::owned(storage, RECONCILE_BYTES).ok()
     }
 
@@ -686,7 +711,7 @@ impl<M: Mls> Group<M> {
 
     /// A member may have what was first sent at or below the node that brought it, and the group's window. Its card is
     /// signed by its device alone: whose device that is, the tree says.
-    fn may_have(&self, (persona, device): (PersonaId, DeviceId), kept: &Kept, now: Timestamp) -> bool {
+    pub(super) fn may_have(&self, (persona, device): (PersonaId, DeviceId), kept: &Kept, now: Timestamp) -> bool {
         let Some(tip) = self.dag.tip_entry() else { return false };
         let is_here = tip.facts.leaves.iter().any(|l| l.persona == persona && l.device == device);
         let Some((since, _)) = tip.elders.get(&persona).filter(|_| is_here) else { return false };
