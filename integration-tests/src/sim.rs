@@ -33,7 +33,7 @@ use hearth_node::{
 use hearth_protocol::{
     id::{GroupId, MessageId},
     mailbox::Action,
-    time::Timestamp,
+    time::{Day, Timestamp},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
@@ -159,6 +159,8 @@ pub struct World<M: Mls> {
     pub(crate) calm: bool,
     trace: Sha256,
     steps: u64,
+    /// The day on which relays last gave up what had outlived its time.
+    swept: Day,
     pub(crate) crashes: usize,
     /// Batches of writes so far, of all nodes.
     pub(crate) batches: usize,
@@ -198,6 +200,7 @@ impl<M: Mls> World<M> {
             calm: false,
             trace: Sha256::new(),
             steps: 0,
+            swept: Timestamp(START + plan.hour_ms).day(),
             crashes: 0,
             batches: 0,
             strike: None,
@@ -411,6 +414,7 @@ impl<M: Mls> World<M> {
             self.queue.pop();
             let Some(happening) = self.happenings.remove(&key) else { continue };
             self.now = self.now.max(key.0);
+            self.sweep();
             self.steps += 1;
             if self.steps > STEPS_MAX {
                 return self.breaks(8, "the world does not come to rest");
@@ -418,6 +422,15 @@ impl<M: Mls> World<M> {
             self.happen(happening);
         }
         self.now = self.now.max(until);
+    }
+
+    /// Relays give up what has outlived its time, once a day.
+    fn sweep(&mut self) {
+        let now = Timestamp(self.now);
+        if std::mem::replace(&mut self.swept, now.day()) != now.day() {
+            let swept = self.relays.iter_mut().all(|relay| relay.mailbox.sweep(now).is_ok());
+            debug_assert!(swept, "memory does not fail");
+        }
     }
 
     fn is_alive(&self, node: usize, life: u32) -> bool {

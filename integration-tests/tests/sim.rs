@@ -13,7 +13,8 @@ use std::{
 };
 
 use hearth_crypto::{mls::Suite, model::ModelMls, openmls_port::OpenMls};
-use hearth_integration_tests::sim::{self, Act, Cut, Failure, Faults, Plan, Report, Spoil, SpoiledMls, Strike};
+use hearth_integration_tests::sim::{self, Act, Cut, Failure, Faults, Plan, Report, Scene, Spoil, SpoiledMls, Strike};
+use hearth_node::app::{Kind, Notice};
 
 /// Seeds between two words on how far a long run is.
 const TELL: u64 = 250;
@@ -283,6 +284,7 @@ fn with_three_facilitators() -> Plan {
     let acts = vec![
         (200, Act::Promote(1, true)),
         (10_000, Act::Promote(2, true)),
+        (1_000, Act::Second(1, 2)),
         (10_000, Act::Charter(1)),
         (200, Act::Say(3)),
         (10_000, Act::Charter(2)),
@@ -377,12 +379,83 @@ fn a_crash_at_every_write_of_signing() {
     let acts = vec![
         (200, Act::Promote(1, true)),
         (3_000, Act::Promote(2, true)),
+        (1_000, Act::Second(1, 2)),
         (3_000, Act::Charter(1)),
         (200, Act::Say(2)),
         (3_000, Act::Charter(2)),
     ];
     let batches = crash_at_every_write("sign", &calm(3, acts), Part::Acts);
     assert!(batches > 10, "only {batches} writes");
+}
+
+/// Nothing is left at the relay of what a sleeper could follow: it comes back by a link, as who it was, and gets what
+/// was said.
+#[test]
+fn who_slept_too_long_comes_back_by_a_link() {
+    const DAY: u64 = 24 * 3_600_000;
+    let mut scene = Scene::new(4, 2, model).unwrap();
+    scene.say(3);
+    scene.soon();
+    scene.sleep(3);
+    for n in 0..10 {
+        (0..3).for_each(|node| scene.sleep(node));
+        scene.wait(20 * DAY);
+        (0..3).for_each(|node| scene.wake(node));
+        scene.soon();
+        scene.act(Act::Charter(n % 2));
+        scene.say(2);
+        scene.soon();
+    }
+    let persona = scene.persona(3);
+    scene.wake(3);
+    scene.soon();
+    scene.soon();
+    assert_ne!(scene.tip(3), scene.tip(0), "it found the way alone");
+    let link = scene.invite(1, 86_400).unwrap();
+    assert_eq!(scene.try_link(3, &link), None);
+    scene.soon();
+    assert_eq!(scene.tip(3), scene.tip(0));
+    assert!(scene.is_member(3) && scene.roster(0).contains_key(&persona) && scene.roster(0).len() == 4);
+    scene.say(3);
+    scene.agree().unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(scene.messages(3).len(), 12);
+    assert_eq!(scene.try_link(3, &link), Some(Kind::Conflict), "it is in already");
+}
+
+/// Two facilitators decide ten things on each of sixty days, and take one out; all the while a member sleeps, and everybody
+/// does when it wakes. It follows them commit by commit through every network, and has all that was said.
+#[test]
+fn sixty_days_and_six_hundred_commits_later_a_sleeper_follows() {
+    let mut scene = Scene::new(4, 2, model).unwrap();
+    (0..3).for_each(|node| scene.say(node));
+    scene.soon();
+    scene.sleep(2);
+    let before = scene.depth(0);
+    for day in 0..60 {
+        (0..2).for_each(|node| scene.wake(node));
+        scene.wait(60_000);
+        for n in 0..10 {
+            scene.act(Act::Charter(n % 2));
+            scene.wait(20_000);
+        }
+        scene.say(day % 2);
+        if day == 30 {
+            scene.remove(&[0], 3);
+        }
+        scene.soon();
+        (0..2).for_each(|node| scene.sleep(node));
+        scene.wait(24 * 3_600_000);
+    }
+    scene.wake(2);
+    scene.soon();
+    // Relays keep what is said for thirty days. That earlier messages are missing is shown; others have them.
+    let told = scene.messages(2).len();
+    assert!((32..=34).contains(&told), "{told} messages with nobody else awake");
+    assert!(scene.notices(2).iter().any(|n| matches!(n, Notice::GapFound { .. })));
+    scene.say(2);
+    scene.agree().unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(scene.messages(2).len(), 64);
+    assert!(scene.depth(2) >= before + 600, "{} commits", scene.depth(2) - before);
 }
 
 /// Each side of a cut takes out a member of the other and changes the charter, and both go on: what either did in the
@@ -506,6 +579,29 @@ fn a_restart_moves_the_roster_and_the_conversation_goes_on() {
         let generations: Vec<_> = (0..6).filter(|n| *n != 4).map(|n| report.generations[n]).collect();
         assert_eq!(generations, [Some(1); 5], "{plan}");
     }
+}
+
+/// Whoever makes the first node is gone before anybody else is in: the others begin once more.
+#[test]
+fn a_restart_goes_on_without_who_began_it() {
+    let acts = vec![
+        (200, Act::Promote(1, true)),
+        (20_000, Act::Promote(2, true)),
+        (1_000, Act::Second(1, 2)),
+        (20_000, Act::Restart(2, None)),
+        (2_000, Act::Restart(1, None)),
+        (150, Act::Sleep(0)),
+        (60_000, Act::Restart(1, None)),
+        (2_000, Act::Restart(2, None)),
+        (120_000, Act::Say(3)),
+        (60_000, Act::Say(1)),
+        (200, Act::Wake(0)),
+        (120_000, Act::Say(0)),
+        (60_000, Act::Agree),
+    ];
+    let plan = calm(4, acts);
+    let report = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+    assert_eq!((report.members, report.generations), (4, vec![Some(2); 4]), "{plan}");
 }
 
 #[test]

@@ -83,6 +83,8 @@ pub enum Act {
     Charter(usize),
     /// One takes another out, however many were before. Never drawn: for plans made by hand.
     Expel(usize, usize),
+    /// One signs as well that another becomes a facilitator. Never drawn: for plans made by hand.
+    Second(usize, usize),
     /// Signs that the group begins a fresh MLS group, under this suite or the same. Never drawn: for plans made by hand.
     Restart(usize, Option<u16>),
     /// All must agree now, although nobody asked them to look. Never drawn: for plans made by hand.

@@ -219,6 +219,13 @@ impl<M: Mls + 'static> Scene<M> {
         }
     }
 
+    /// How many nodes lie above a member's tip.
+    #[must_use]
+    pub fn depth(&self, node: usize) -> u64 {
+        let engine = self.world.nodes.get(node).and_then(|n| n.engine.as_ref());
+        engine.and_then(|e| e.depth(&self.story.group)).unwrap_or(0)
+    }
+
     /// Whether what a node shows as its tip is final.
     pub fn is_final(&mut self, node: usize) -> bool {
         let tip = self.tip(node);

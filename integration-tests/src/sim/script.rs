@@ -226,6 +226,11 @@ impl<M: Mls> World<M> {
                     self.query(0, Command::MemberSetRole { group, persona, role });
                 }
             }
+            Act::Second(node, other) => {
+                if let Some(Some(persona)) = story.persona.get(*other).copied() {
+                    self.query(*node, Command::MemberSetRole { group, persona, role: RoleName::Facilitator });
+                }
+            }
             Act::Restart(node, suite) => {
                 self.query(*node, Command::GroupRestart { group, suite: *suite });
             }
