@@ -88,8 +88,8 @@ impl<N: MlsNode> Dag<N> {
         faded
     }
 
-    /// Nodes that are held and that something may still follow from: what is final as far as this member could follow, what lies below it, and
-    /// above it up to a node that a newcomer can begin at.
+    /// Nodes that are held and that something may still follow from: what is final as far as this member could follow, what
+    /// lies below it, and above it up to a node that a newcomer can begin at.
     fn needed(&self) -> BTreeSet<NodeId> {
         let mut needed = BTreeSet::new();
         let mut at = Some(self.certified);

@@ -156,10 +156,6 @@ impl<M: Mls> Group<M> {
         if known && !self.stranded {
             return Err(Refusal::new(Kind::Conflict, "you are in this group already"));
         }
-        for op in &body.ops {
-            let _ = self.log.insert(op.clone());
-        }
-        self.save_ops(ctx);
         if !self.take_body(body, ctx) {
             let Some(dag) = begin_dag(ctx.mls, &self.id, &self.log, body) else { return Err(AGAIN) };
             self.begin_with(dag, body, ctx);
