@@ -27,8 +27,7 @@ impl<M: Mls> Group<M> {
     /// meanwhile may be the better branch, and a signature binds.
     pub(super) fn sign_if_due(&mut self, ctx: &mut Ctx<'_, M>) {
         let me = self.me();
-        let decides = self.dag.decides(&me).filter(|_| self.is_joined() && !self.stranded && self.is_in_touch());
-        let Some(facilitates) = decides.filter(|_| !self.is_catching_up(ctx)) else {
+        let Some(facilitates) = self.dag.decides(&me).filter(|_| self.is_joined() && !self.stranded) else {
             self.signing = Signing::default();
             return;
         };
@@ -41,13 +40,15 @@ impl<M: Mls> Group<M> {
         if self.dag.certified == self.dag.tip {
             self.signing.due = None;
         }
-        match self.signing.due {
-            Some(due) if due <= ctx.now => {
-                self.signing.due = None;
-                self.sign(ctx);
-            }
-            Some(due) => ctx.wake_at(due),
-            None => {}
+        let Some(due) = self.signing.due else { return };
+        if !self.is_in_touch() || self.is_catching_up(ctx) {
+            // It need not wait anew when it is back, and hears first what others did.
+            self.signing.due = Some(due.max(ctx.now.plus_ms(SIGN_MS)));
+        } else if due > ctx.now {
+            ctx.wake_at(due);
+        } else {
+            self.signing.due = None;
+            self.sign(ctx);
         }
     }
 
