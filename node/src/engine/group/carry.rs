@@ -147,7 +147,7 @@ impl<M: Mls> Group<M> {
     pub(super) fn carry_shared(&mut self, id: EnvelopeId, ctx: &mut Ctx<'_, M>) {
         let Some(kept) = self.timeline.get(&id) else { return };
         let recent = ctx.today().0.abs_diff(kept.sent_at.start().day().0) <= SKEW_DAYS;
-        let Some(tip) = self.dag.tip_entry().filter(|_| recent) else { return };
+        let Some(tip) = self.dag.tip_entry().filter(|_| recent && !self.relays().is_empty()) else { return };
         if !tip.facts.leaves.iter().all(|l| self.may_have((l.persona, l.device), kept, ctx.now)) {
             return;
         }
@@ -168,6 +168,7 @@ impl<M: Mls> Group<M> {
     }
 
     fn put_down(&mut self, key: &[u8; 32], ctx: &mut Ctx<'_, M>) {
+        self.carry.shared.retain(|_, keys| !keys.contains(key));
         if self.carry.packets.remove(key).is_some_and(|c| c.control) {
             ctx.write(self.id, Table::State, &rows::carried_key(key), None);
         }
@@ -225,7 +226,6 @@ impl<M: Mls> Group<M> {
             Ok(Answer::Stored { .. }) => {
                 self.inbox.is_new_at_relay(*key);
                 self.put_down(key, ctx);
-                self.carry.shared.retain(|_, keys| !keys.contains(key));
             }
             Ok(Answer::Refused(Refused::Full)) => self.mark_full(address, queue, ctx),
             Ok(_) => self.pause(address, ctx),
