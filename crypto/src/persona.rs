@@ -106,10 +106,10 @@ pub fn verify_credential(credential: &[u8], signature_key: &[u8]) -> Option<(Per
     verify(&credential.persona.0, &message, &credential.sig).then_some((credential.persona, device))
 }
 
-/// Signs with a derived key: DHT records.
+/// Signs with a derived key: requests to a relay, DHT records.
 #[must_use]
-pub fn sign_with_seed(seed: &[u8; 32], message: &[u8]) -> [u8; 64] {
-    SigningKey::from_bytes(seed).sign(message).to_bytes()
+pub fn sign_with(key: &SigningKey, message: &[u8]) -> [u8; 64] {
+    key.sign(message).to_bytes()
 }
 
 /// Ed25519 verification, strict (no small-order keys, no malleable signatures).

@@ -3,12 +3,14 @@
 //! `NS` is the network secret of a day, `control` never changes within the network. Everything that an outsider
 //! can see (topic, queue, slot, record) derives from one of them, so it changes with the network and says nothing.
 
+use std::sync::Arc;
+
 use ed25519_dalek::SigningKey;
 use hearth_protocol::{
     card::slot_of,
     door::NetworkKeys,
     id::{DeviceId, NodeId, OpId, QueueId, SlotId, hash},
-    mailbox::{QueueKind, queue_id},
+    mailbox::{Action, QueueKind, queue_id},
     time::{Day, Timestamp},
 };
 use hkdf::Hkdf;
@@ -33,6 +35,9 @@ const MAX_ROLL: u64 = 400;
 
 /// A 32-byte secret that wipes itself.
 pub type Key = Zeroizing<[u8; 32]>;
+
+/// An Ed25519 key pair, derived once and passed on: deriving costs as much as signing.
+pub type Signer = Arc<SigningKey>;
 
 /// HKDF-Expand (SHA-256) of a uniform secret: label, then context.
 #[must_use]
@@ -65,16 +70,21 @@ pub struct QueueKeys {
     pub id: QueueId,
     /// Its kind.
     pub kind: QueueKind,
-    /// Ed25519 seed that signs PUT.
-    pub write: Key,
-    /// Ed25519 seed that signs GET and SUBSCRIBE.
-    pub read: Key,
-    /// Public half of `write`.
-    pub write_pk: [u8; 32],
-    /// Public half of `read`.
-    pub read_pk: [u8; 32],
+    /// Signs PUT.
+    pub write: Signer,
+    /// Signs GET and SUBSCRIBE.
+    pub read: Signer,
     /// Seals its frames.
     pub seal: Key,
+}
+
+impl QueueKeys {
+    /// The request that makes it; the shell solves its proof of work.
+    #[must_use]
+    pub fn create(&self) -> Action {
+        let (write_pk, read_pk) = (self.write.verifying_key().to_bytes(), self.read.verifying_key().to_bytes());
+        Action::Create { write_pk, read_pk, kind: self.kind, pow: 0 }
+    }
 }
 
 /// The keys of one slot at one relay.
@@ -82,16 +92,19 @@ pub struct QueueKeys {
 pub struct SlotKeys {
     /// Its id.
     pub id: SlotId,
-    /// Ed25519 seed that signs writes.
-    pub write: Key,
-    /// Public half.
-    pub write_pk: [u8; 32],
+    seed: Key,
 }
 
-/// The public half of an Ed25519 seed.
-#[must_use]
-pub fn public_of(seed: &[u8; 32]) -> [u8; 32] {
-    SigningKey::from_bytes(seed).verifying_key().to_bytes()
+impl SlotKeys {
+    /// Signs writes; derived anew at each call, as most looks at a slot only read.
+    #[must_use]
+    pub fn write(&self) -> Signer {
+        signer(&self.seed)
+    }
+}
+
+fn signer(seed: &Key) -> Signer {
+    Signer::new(SigningKey::from_bytes(seed))
 }
 
 impl Network {
@@ -181,9 +194,8 @@ impl Network {
     /// The slot of the door's body at a relay.
     #[must_use]
     pub fn door_slot(&self, relay_key: &[u8; 32]) -> SlotKeys {
-        let write = derive(&self.keys.control, "door write", &[relay_key]);
-        let id = SlotId(*derive(&self.keys.control, "door slot", &[relay_key]));
-        SlotKeys { id, write_pk: public_of(&write), write }
+        let seed = derive(&self.keys.control, "door write", &[relay_key]);
+        SlotKeys { id: SlotId(*derive(&self.keys.control, "door slot", &[relay_key])), seed }
     }
 
     /// Seed of the HPKE key that knocks at an invite are sealed to.
@@ -199,23 +211,22 @@ impl Network {
     pub fn knock_queue(&self, invite: &OpId, relay_key: &[u8; 32]) -> Result<QueueKeys, HpkeError> {
         let knock_pk = hpke::public_key(&self.knock_seed(invite))?;
         let part = |label: &str| derive(&self.keys.control, label, &[&invite.0, relay_key]);
-        let keys = (knock_write(&knock_pk, relay_key), part("knock read"));
+        let keys = (knock_write(&knock_pk, relay_key), signer(&part("knock read")));
         Ok(queue_of(keys, QueueKind::Control, part("knock seal")))
     }
 
     /// The slot of an invite's wrapper at a relay: its id follows from the invite, its write key is the members'.
     #[must_use]
     pub fn wrapper_slot(&self, invite: &OpId, join_pk: &[u8; 32], relay_key: &[u8; 32]) -> SlotKeys {
-        let write = derive(&self.keys.control, "wrapper write", &[&invite.0, relay_key]);
-        SlotKeys { id: wrapper_slot_id(join_pk, relay_key), write_pk: public_of(&write), write }
+        let seed = derive(&self.keys.control, "wrapper write", &[&invite.0, relay_key]);
+        SlotKeys { id: wrapper_slot_id(join_pk, relay_key), seed }
     }
 
     /// The slot by which members who must come in again find the door.
     #[must_use]
     pub fn rejoin_slot(&self, relay_key: &[u8; 32]) -> SlotKeys {
-        let write = derive(&self.keys.control, "rejoin write", &[relay_key]);
-        let id = SlotId(*derive(&self.keys.control, "rejoin slot", &[relay_key]));
-        SlotKeys { id, write_pk: public_of(&write), write }
+        let seed = derive(&self.keys.control, "rejoin write", &[relay_key]);
+        SlotKeys { id: SlotId(*derive(&self.keys.control, "rejoin slot", &[relay_key])), seed }
     }
 
     /// Seals what that slot holds.
@@ -224,10 +235,10 @@ impl Network {
         derive(&self.keys.control, "rejoin seal", &[])
     }
 
-    /// Ed25519 seed of a device's DHT record in a slot of six hours.
+    /// Signs a device's DHT record in a slot of six hours.
     #[must_use]
-    pub fn record_seed(&self, slot: u64, device: &DeviceId) -> Key {
-        derive(&self.rendezvous(slot), "record", &[&slot.to_be_bytes(), &device.0])
+    pub fn record_signer(&self, slot: u64, device: &DeviceId) -> Signer {
+        signer(&derive(&self.rendezvous(slot), "record", &[&slot.to_be_bytes(), &device.0]))
     }
 
     /// Seals cards of a slot of six hours.
@@ -256,8 +267,8 @@ pub fn wrapper_slot_id(join_pk: &[u8; 32], relay_key: &[u8; 32]) -> SlotId {
 
 /// Write key of the queue at a relay that knocks go into: whoever is told the knock key may write, and only write.
 #[must_use]
-pub fn knock_write(knock_pk: &[u8; 32], relay_key: &[u8; 32]) -> Key {
-    derive(knock_pk, "knock write", &[relay_key])
+pub fn knock_write(knock_pk: &[u8; 32], relay_key: &[u8; 32]) -> Signer {
+    signer(&derive(knock_pk, "knock write", &[relay_key]))
 }
 
 /// The queue at a relay that a knock's answer comes back in.
@@ -268,13 +279,12 @@ pub fn answer_queue(answer: &[u8; 32], relay_key: &[u8; 32]) -> QueueKeys {
 
 fn queue(secret: &[u8; 32], kind: QueueKind, relay_key: &[u8; 32]) -> QueueKeys {
     let part = |label: &str| derive(secret, label, &[relay_key]);
-    let (write, read, seal) = (part("queue write"), part("queue read"), part("queue seal"));
-    queue_of((write, read), kind, seal)
+    queue_of((signer(&part("queue write")), signer(&part("queue read"))), kind, part("queue seal"))
 }
 
-fn queue_of((write, read): (Key, Key), kind: QueueKind, seal: Key) -> QueueKeys {
-    let (write_pk, read_pk) = (public_of(&write), public_of(&read));
-    QueueKeys { id: queue_id(&write_pk, &read_pk, kind), kind, write, read, write_pk, read_pk, seal }
+fn queue_of((write, read): (Signer, Signer), kind: QueueKind, seal: Key) -> QueueKeys {
+    let id = queue_id(write.verifying_key().as_bytes(), read.verifying_key().as_bytes(), kind);
+    QueueKeys { id, kind, write, read, seal }
 }
 
 #[cfg(test)]

@@ -20,7 +20,10 @@ use std::{
     collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
-use hearth_crypto::mls::{Mls, Suite};
+use hearth_crypto::{
+    mls::{Mls, Suite},
+    schedule::Signer,
+};
 use hearth_node::{
     app::{Answer, Command, CommandId, Event, Notice, Refusal},
     engine::{
@@ -82,7 +85,7 @@ enum Happening {
         group: GroupId,
         ticket: Ticket,
         action: Action,
-        signer: Option<[u8; 32]>,
+        signer: Option<Signer>,
     },
     /// A node tries to reach the relays it wants.
     Connect {

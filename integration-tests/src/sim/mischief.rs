@@ -3,7 +3,7 @@
 use hearth_crypto::{
     hpke, knock,
     mls::Mls,
-    schedule::{Network, QueueKeys, SlotKeys, answer_queue},
+    schedule::{Network, QueueKeys, Signer, SlotKeys, answer_queue},
     seal::{open_frame, seal_body, seal_frame},
 };
 use hearth_node::{
@@ -59,7 +59,7 @@ impl<M: Mls + 'static> Scene<M> {
             let queue = queue(network, &key, now);
             for part in parts(packet) {
                 if let Ok(blob) = seal_frame(&queue.seal, &part, &mut self.world.rng) {
-                    self.ask_relay(relay, Action::Put { queue: queue.id, blob }, Some(*queue.write));
+                    self.ask_relay(relay, Action::Put { queue: queue.id, blob }, Some(queue.write.clone()));
                 }
             }
         }
@@ -79,7 +79,7 @@ impl<M: Mls + 'static> Scene<M> {
     }
 
     /// One request in a session of its own; the answer comes back at once.
-    pub fn ask_relay(&mut self, relay: usize, action: Action, signer: Option<[u8; 32]>) -> Option<mailbox::Answer> {
+    pub fn ask_relay(&mut self, relay: usize, action: Action, signer: Option<Signer>) -> Option<mailbox::Answer> {
         let (session, now) = (SessionId(self.world.fresh()), Timestamp(self.world.now));
         let (group, nonce) = (self.group(), [7; 32]);
         let at = self.world.relays.get_mut(relay)?;
@@ -102,7 +102,7 @@ impl<M: Mls + 'static> Scene<M> {
                 let mut after = 0;
                 loop {
                     let get = Action::Get { queue: queue.id, after, max: PAGE };
-                    let answer = self.ask_relay(relay, get, Some(*queue.read));
+                    let answer = self.ask_relay(relay, get, Some(queue.read.clone()));
                     let Some(mailbox::Answer::Blobs { blobs, more }) = answer else { break };
                     after = blobs.last().map_or(after, |b| b.seq);
                     packets.extend(blobs.iter().filter_map(|b| open_frame(&queue.seal, &b.bytes).ok()));
@@ -133,7 +133,7 @@ impl<M: Mls + 'static> Scene<M> {
                 let key = self.world.relays.get(relay).map_or([0; 32], |r| r.key);
                 let Ok(queue) = network.knock_queue(&link.invite, &key) else { continue };
                 let get = Action::Get { queue: queue.id, after: 0, max: PAGE };
-                let answer = self.ask_relay(relay, get, Some(*queue.read));
+                let answer = self.ask_relay(relay, get, Some(queue.read.clone()));
                 let Some(mailbox::Answer::Blobs { blobs, .. }) = answer else { continue };
                 let seed = network.knock_seed(&link.invite);
                 let opened = blobs.iter().filter_map(|b| knock::open(&seed, &group, &b.bytes)?.open().ok());
@@ -149,11 +149,10 @@ impl<M: Mls + 'static> Scene<M> {
         for relay in 0..self.world.relays.len() {
             let key = self.world.relays.get(relay).map_or([0; 32], |r| r.key);
             let queue = answer_queue(&knock.answer, &key);
-            let (write_pk, read_pk, kind) = (queue.write_pk, queue.read_pk, queue.kind);
-            self.ask_relay(relay, Action::Create { write_pk, read_pk, kind, pow: 0 }, None);
+            self.ask_relay(relay, queue.create(), None);
             for part in parts(&packet) {
                 if let Ok(blob) = seal_frame(&queue.seal, &part, &mut self.world.rng) {
-                    self.ask_relay(relay, Action::Put { queue: queue.id, blob }, Some(*queue.write));
+                    self.ask_relay(relay, Action::Put { queue: queue.id, blob }, Some(queue.write.clone()));
                 }
             }
         }
@@ -185,8 +184,9 @@ impl<M: Mls + 'static> Scene<M> {
             Some(mailbox::Answer::Slot { version, .. }) => version,
             _ => 0,
         };
-        let put = Action::SlotPut { slot: keys.id, write_pk: keys.write_pk, version: version + 1, body };
-        self.ask_relay(relay, put, Some(*keys.write));
+        let (write, version) = (keys.write(), version + 1);
+        let write_pk = write.verifying_key().to_bytes();
+        self.ask_relay(relay, Action::SlotPut { slot: keys.id, write_pk, version, body }, Some(write));
     }
 }
 

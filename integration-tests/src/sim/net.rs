@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a simulated relay whose memory fails has nothing left to show")]
 
-use hearth_crypto::{mls::Mls, persona::sign_with_seed};
+use hearth_crypto::{mls::Mls, persona::sign_with, schedule::Signer};
 use hearth_node::{
     engine::lane::{LaneCommand, LaneEvent, LaneKey, LinkId, OWN_MAILBOX, RelayFailure, Ticket},
     relay::mailbox::{Mailbox, MemoryStore, Party, Policy, Quotas, SessionId},
@@ -112,7 +112,6 @@ impl<M: Mls> World<M> {
             LaneCommand::Relay { group, address, ticket, action, signer } => {
                 let session = self.relays.iter().position(|r| r.address == address);
                 let session = session.and_then(|r| Some((r, *self.nodes.get(node)?.sessions.get(&(group, r))?)));
-                let signer = signer.map(|s| *s);
                 match session {
                     Some((relay, session)) => {
                         let at = self.now + HOP_MS;
@@ -296,7 +295,7 @@ impl<M: Mls> World<M> {
         (node, life): (usize, u32),
         (relay, session): (usize, SessionId),
         (group, ticket): (GroupId, Ticket),
-        (mut action, signer): (Action, Option<[u8; 32]>),
+        (mut action, signer): (Action, Option<Signer>),
     ) -> Option<Answer> {
         let cut = !self.reaches(node, RELAY + relay) || !self.reaches(RELAY + relay, node);
         if cut {
@@ -317,7 +316,7 @@ impl<M: Mls> World<M> {
             self.largest_slot = self.largest_slot.max(body.len());
         }
         let message = request_message(&at.key, &nonce, &action);
-        let sig = signer.map_or([0; 64], |seed| sign_with_seed(&seed, &message));
+        let sig = signer.map_or([0; 64], |key| sign_with(&key, &message));
         let request = Request { id: ticket.0, action, sig };
         let outcome = at.mailbox.handle(session, &request, now).expect("memory does not fail");
         let pushes: Vec<_> = outcome

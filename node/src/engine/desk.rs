@@ -66,6 +66,17 @@ impl Queue {
 }
 
 impl Session {
+    /// Whether the queue of a network's day, or its control queue, is here. Keys are derived only of those that are not:
+    /// to derive them costs two Ed25519 key pairs and a hash per day since the network began.
+    fn reads(&self, network: &NodeId, day: Option<Day>) -> bool {
+        self.queues.values().any(|q| q.network == *network && q.day == day && q.knock.is_none())
+    }
+
+    /// Whether the queue that knocks at an invite come in is here.
+    pub(crate) fn hears(&self, network: &NodeId, invite: &OpId) -> bool {
+        self.queues.values().any(|q| q.network == *network && q.knock == Some(*invite))
+    }
+
     fn add(&mut self, queue: Queue) {
         self.queues.entry(queue.keys.id).or_insert(queue);
     }
@@ -134,18 +145,21 @@ impl Desk {
         let Some(session) = self.sessions.get_mut(address) else { return };
         let Some(key) = session.key else { return };
         for (network, (from, ended)) in networks {
-            let mut add = |keys: QueueKeys, day: Option<Day>| {
-                let cursor = self.cursors.get(&(key, keys.id)).copied().unwrap_or(0);
-                session.add(Queue::new(network.id(), day, cursor, keys));
+            let mut add = |day: Option<Day>| {
+                if !session.reads(&network.id(), day) {
+                    let keys = day.map_or_else(|| network.control_queue(&key), |day| network.daily_queue(day, &key));
+                    let cursor = self.cursors.get(&(key, keys.id)).copied().unwrap_or(0);
+                    session.add(Queue::new(network.id(), day, cursor, keys));
+                }
             };
-            add(network.control_queue(&key), None);
+            add(None);
             let first = network.first_day().0;
             let from = from.0.max(first).max(today.0.saturating_sub(DAYS));
             // One that begins far ahead, whoever said so, is written in all the same: in its first day.
             // Nobody whose clock is right by a few days writes into one that others have left before that.
             let last = ended.map_or(today, |day| day.min(today));
             for day in from..=first.max(last.0 + SKEW_DAYS) {
-                add(network.daily_queue(Day(day), &key), Some(Day(day)));
+                add(Some(Day(day)));
             }
         }
     }

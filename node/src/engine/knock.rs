@@ -6,7 +6,7 @@ use hearth_crypto::{
     knock,
     mls::{Mls, MlsNode, Rows, Suite},
     persona::DeviceKeys,
-    schedule::{answer_queue, knock_write},
+    schedule::{Signer, answer_queue, knock_write},
     seal::open_frame,
 };
 use hearth_protocol::{
@@ -331,7 +331,7 @@ impl Knocking {
         &mut self,
         address: &str,
         action: Action,
-        signer: Option<hearth_crypto::schedule::Key>,
+        signer: Option<Signer>,
         asked: Asked,
         ctx: &mut Ctx<'_, M>,
     ) {
@@ -402,10 +402,8 @@ impl Knocking {
                 outcome
             }
             (Asked::Subscribe, Ok(Stored::Refused(Refused::NotFound))) if self.made.insert(address.to_owned()) => {
-                let queue = answer_queue(&self.row.content.answer, &key);
-                let action =
-                    Action::Create { write_pk: queue.write_pk, read_pk: queue.read_pk, kind: queue.kind, pow: 0 };
-                self.ask(address, action, None, Asked::Create, ctx);
+                let create = answer_queue(&self.row.content.answer, &key).create();
+                self.ask(address, create, None, Asked::Create, ctx);
                 Outcome::Wait
             }
             (Asked::Create, Ok(Stored::Created)) => {

@@ -8,6 +8,7 @@
 //! Every command is fire-and-forget; what comes of it arrives as an event. Both directions are bounded
 //! channels in the shell; an event that cannot be queued closes the link it came from, and sync repairs.
 
+use hearth_crypto::schedule::Signer;
 use hearth_protocol::{
     id::{GroupId, NodeId, QueueId},
     mailbox::{Action, Answer, Blob},
@@ -135,8 +136,8 @@ pub enum LaneCommand {
         ticket: Ticket,
         /// Request.
         action: Action,
-        /// Ed25519 seed that signs it, for actions that are signed.
-        signer: Option<Zeroizing<[u8; 32]>>,
+        /// Signs it, if it is of those that are signed.
+        signer: Option<Signer>,
     },
     /// Peers of the DHT to begin with: relays and remembered members.
     DhtBootstrap {

@@ -11,9 +11,9 @@ mod wire;
 
 use std::{pin::pin, time::Duration};
 
+use hearth_crypto::schedule::Signer;
 use hearth_protocol::{id::GroupId, mailbox::Action};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
-use zeroize::Zeroizing;
 
 pub(super) use self::connect::Target;
 use self::{
@@ -33,7 +33,7 @@ const GOOD_AFTER: Duration = Duration::from_secs(5);
 pub(super) struct Request {
     pub(super) ticket: Ticket,
     pub(super) action: Action,
-    pub(super) signer: Option<Zeroizing<[u8; 32]>>,
+    pub(super) signer: Option<Signer>,
 }
 
 /// What a session is opened with.

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hearth_crypto::schedule::Signer;
 use hearth_protocol::{
     id::GroupId,
     limits::FRAME_SMALL,
@@ -13,7 +14,6 @@ use tokio::{
     sync::oneshot,
     task::JoinHandle,
 };
-use zeroize::Zeroizing;
 
 use super::*;
 use crate::{
@@ -85,7 +85,7 @@ impl Member {
     async fn ask(&mut self, action: Action, seed: Option<[u8; 32]>) -> Answer {
         self.tickets += 1;
         let mine = Ticket(self.tickets);
-        let signer = seed.map(Zeroizing::new);
+        let signer = seed.map(|seed| Signer::new(ed25519_dalek::SigningKey::from_bytes(&seed)));
         let address = self.address.clone();
         self.net.send(LaneCommand::Relay { group: GROUP, address, ticket: mine, action, signer }).unwrap();
         let answer = self.wait(|event| match event {

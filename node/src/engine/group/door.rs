@@ -297,13 +297,9 @@ impl<M: Mls> Group<M> {
         let Some(job) = at.jobs.get(&slot) else { return };
         let (action, signer) = match at.versions.get(&slot) {
             Some(version) => {
-                let action = Action::SlotPut {
-                    slot,
-                    write_pk: job.keys.write_pk,
-                    version: version.saturating_add(1),
-                    body: job.body.clone(),
-                };
-                (action, Some(job.keys.write.clone()))
+                let (write, version) = (job.keys.write(), version.saturating_add(1));
+                let write_pk = write.verifying_key().to_bytes();
+                (Action::SlotPut { slot, write_pk, version, body: job.body.clone() }, Some(write))
             }
             None => (Action::SlotGet { slot }, None),
         };
@@ -328,7 +324,8 @@ impl<M: Mls> Group<M> {
         }
         match answer {
             Ok(Answer::Slot { version, write_pk, bodies }) => {
-                let (what, wanted, ours) = (job.what, job.body.clone(), write_pk == job.keys.write_pk);
+                let ours = *job.keys.write().verifying_key().as_bytes() == write_pk;
+                let (what, wanted) = (job.what, job.body.clone());
                 at.versions.insert(slot, version);
                 if !ours {
                     return self.rotate(address, slot, write_pk, ctx);
@@ -449,14 +446,15 @@ impl<M: Mls> Group<M> {
         let Some(key) = self.desk.sessions.get(address).and_then(|s| s.key) else { return };
         let invites: Vec<_> = self.view.invites.iter().map(|(id, i)| (*id, i.join_pk)).collect();
         let old = self.networks.iter().flat_map(|n| invites.iter().map(|(id, pk)| n.wrapper_slot(id, pk, &key)));
-        let old = old.filter(|k| k.id == slot && k.write_pk == old_pk).map(|k| k.write).next();
+        let mut old = old.filter(|k| k.id == slot).map(|k| k.write());
+        let old = old.find(|write| *write.verifying_key().as_bytes() == old_pk);
         let Some(job) = self.doors.at.get_mut(address).and_then(|at| at.jobs.get_mut(&slot)) else { return };
         let Some(old) = old else {
             // Somebody else's slot, or a network this member never knew.
             return self.give_up(address, slot, MEND_MS, ctx);
         };
         job.tries |= 0x80;
-        let action = Action::SlotRotate { slot, write_pk: job.keys.write_pk };
+        let action = Action::SlotRotate { slot, write_pk: job.keys.write().verifying_key().to_bytes() };
         self.ask(address, action, Some(old), Asked::Slot(slot), ctx);
     }
 }

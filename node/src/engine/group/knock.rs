@@ -6,7 +6,7 @@ use hearth_crypto::{
     hpke,
     knock::{self, CheckedKnock},
     mls::Mls,
-    schedule::{Network, QueueKeys, answer_queue},
+    schedule::{QueueKeys, answer_queue},
     seal::seal_frame,
 };
 use hearth_protocol::{
@@ -128,15 +128,19 @@ impl<M: Mls> Group<M> {
 
     /// The queues at a mailbox that knocks come in: of every network that is kept, as a link may be older than the last
     /// removal.
-    pub(super) fn knock_queues(&self, key: &[u8; 32]) -> Vec<(NodeId, OpId, QueueKeys)> {
+    pub(super) fn knock_queues(
+        &self,
+        key: &[u8; 32],
+        new: impl Fn(&NodeId, &OpId) -> bool,
+    ) -> Vec<(NodeId, OpId, QueueKeys)> {
         if !self.hears_knocks() {
             return Vec::new();
         }
         let knocks = self.view.invites.iter().filter(|(_, i)| i.mode == JoinMode::Knock).map(|(id, _)| *id);
         let knocks: Vec<_> = knocks.collect();
-        let of =
-            |network: &Network, invite: &OpId| Some((network.id(), *invite, network.knock_queue(invite, key).ok()?));
-        self.networks.iter().flat_map(|n| knocks.iter().filter_map(move |invite| of(n, invite))).collect()
+        let pairs = self.networks.iter().flat_map(|n| knocks.iter().map(move |invite| (n, invite)));
+        let pairs = pairs.filter(|(n, invite)| new(&n.id(), invite));
+        pairs.filter_map(|(n, invite)| Some((n.id(), *invite, n.knock_queue(invite, key).ok()?))).collect()
     }
 
     /// What lies behind the link of an invite that admits by hand.
@@ -341,10 +345,8 @@ impl<M: Mls> Group<M> {
                 progress.under_way = true;
                 let key = self.desk.sessions.get(address).and_then(|s| s.key);
                 let Some((key, content)) = key.zip(self.knocks.content(&persona)) else { return };
-                let queue = answer_queue(&content.answer, &key);
-                let action =
-                    Action::Create { write_pk: queue.write_pk, read_pk: queue.read_pk, kind: queue.kind, pow: 0 };
-                self.ask(address, action, None, Asked::Answer(persona), ctx);
+                let create = answer_queue(&content.answer, &key).create();
+                self.ask(address, create, None, Asked::Answer(persona), ctx);
             }
             Ok(Stored::Created) => {}
             Ok(_) => self.pause(address, ctx),

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearth_crypto::{
     envelope,
     mls::{Mls, MlsNode},
-    schedule::{Network, SHARE_LABEL, live_slots, public_of},
+    persona::{sign_with, verify},
+    schedule::{Network, SHARE_LABEL, live_slots},
     seal::{open_card, seal_body, seal_card},
 };
 use hearth_protocol::{
@@ -156,7 +157,7 @@ impl Links {
             self.record_keys.clear();
         }
         let id = network.id();
-        let fresh = || record_key(&public_of(&network.record_seed(slot, &device)));
+        let fresh = || record_key(network.record_signer(slot, &device).verifying_key().as_bytes());
         let key = *self.record_keys.entry((id, slot, device)).or_insert_with(fresh);
         self.lookups.entry(key).or_insert(Lookup { network: id, slot, device, checked: None });
         key
@@ -309,10 +310,9 @@ impl<M: Mls> Group<M> {
             let (Some(card), Some(network)) = (self.own_card(id, ctx.now), self.network_of(id)) else { continue };
             // The next slot's record goes out early, so that a clock that is ahead finds it too.
             for slot in [slot, slot + 1] {
-                let seed = network.record_seed(slot, &self.keys.device());
+                let key = network.record_signer(slot, &self.keys.device());
                 let Ok(sealed) = seal_card(&network.card_key(slot), &cbor::to_vec(&card), ctx.rng) else { continue };
-                let pk = public_of(&seed);
-                let sig = hearth_crypto::persona::sign_with_seed(&seed, &record_message(seq, &sealed));
+                let (pk, sig) = (key.verifying_key().to_bytes(), sign_with(&key, &record_message(seq, &sealed)));
                 let value = cbor::to_vec(&Record { pk, seq, sig, sealed });
                 ctx.send(LaneCommand::DhtPut { key: record_key(&pk), value });
             }
@@ -342,7 +342,7 @@ impl<M: Mls> Group<M> {
         }
         let Ok(record) = cbor::read::<Record>(value) else { return };
         let fits = record_key(&record.pk) == *key
-            && hearth_crypto::persona::verify(&record.pk, &record_message(record.seq, &record.sealed), &record.sig);
+            && verify(&record.pk, &record_message(record.seq, &record.sealed), &record.sig);
         let Some(network) = self.network_of(&id).filter(|_| fits) else { return };
         let opened = open_card(&network.card_key(slot), &record.sealed).ok();
         if let Some(card) = opened.and_then(|b| cbor::read::<SignedCard>(&b).ok()) {

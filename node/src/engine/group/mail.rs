@@ -2,13 +2,13 @@
 
 use hearth_crypto::{
     mls::Mls,
-    schedule::{Key, Network},
+    schedule::{Network, Signer},
     seal::{open_frame, seal_frame},
 };
 use hearth_protocol::{
     cbor,
     frame::Control,
-    id::{EnvelopeId, NodeId, QueueId},
+    id::{EnvelopeId, NodeId, OpId, QueueId},
     limits::GET_MAX,
     mailbox::{Action, Answer, Blob, Refusal as Refused},
     packet::Packet,
@@ -93,9 +93,10 @@ impl<M: Mls> Group<M> {
 
     /// Adds the queues that knocks come in.
     fn want_knocks(&mut self, address: &str) {
-        if let Some(key) = self.desk.sessions.get(address).and_then(|s| s.key) {
-            self.knock_queues(&key).into_iter().for_each(|queue| self.desk.want_knocks(address, queue));
-        }
+        let Some(session) = self.desk.sessions.get(address) else { return };
+        let Some(key) = session.key else { return };
+        let new = |network: &NodeId, invite: &OpId| !session.hears(network, invite);
+        self.knock_queues(&key, new).into_iter().for_each(|queue| self.desk.want_knocks(address, queue));
     }
 
     /// Invites or roles changed: other queues may be wanted.
@@ -162,7 +163,7 @@ impl<M: Mls> Group<M> {
         &mut self,
         address: &str,
         action: Action,
-        signer: Option<Key>,
+        signer: Option<Signer>,
         asked: Asked,
         ctx: &mut Ctx<'_, M>,
     ) {
@@ -261,14 +262,8 @@ impl<M: Mls> Group<M> {
                 let written_in =
                     |d: Day| d.0.abs_diff(today.0) <= 2 || (d > today && firsts.contains(&(at.network, d)));
                 if !at.made && at.day.is_none_or(written_in) {
-                    let (write_pk, read_pk, kind) = (at.keys.write_pk, at.keys.read_pk, at.keys.kind);
-                    self.ask(
-                        address,
-                        Action::Create { write_pk, read_pk, kind, pow: 0 },
-                        None,
-                        Asked::Create(*queue),
-                        ctx,
-                    );
+                    let create = at.keys.create();
+                    self.ask(address, create, None, Asked::Create(*queue), ctx);
                 } else {
                     at.step = Step::Absent;
                 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use ed25519_dalek::{Signer as _, SigningKey};
+use hearth_crypto::persona::sign_with;
 use hearth_protocol::{
     id::QueueId,
     mailbox::{self, Action, Frame, Greeting, pow_ok, request_message},
@@ -181,9 +181,8 @@ impl Live {
             Turn::Solve(queue, request) => self.search = Some(Search::start(&self.greeting, queue, request)),
             Turn::Send(id, Request { action, signer, .. }) => {
                 let Greeting { relay_key, nonce, .. } = &self.greeting;
-                let sig = signer.map_or([0; 64], |seed| {
-                    SigningKey::from_bytes(&seed).sign(&request_message(relay_key, nonce, &action)).to_bytes()
-                });
+                let message = request_message(relay_key, nonce, &action);
+                let sig = signer.map_or([0; 64], |key| sign_with(&key, &message));
                 self.wire.send(mailbox::Request { id, action, sig });
             }
         }

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use ed25519_dalek::SigningKey;
+use hearth_crypto::schedule::Signer;
 use hearth_protocol::{
     id::{QueueId, SlotId},
     limits::FRAME_SMALL,
@@ -23,8 +24,8 @@ use crate::{
 
 const GROUP: GroupId = GroupId([1; 32]);
 
-pub(super) fn seed(n: u8) -> Zeroizing<[u8; 32]> {
-    Zeroizing::new([n; 32])
+pub(super) fn signer(n: u8) -> Signer {
+    Signer::new(SigningKey::from_bytes(&[n; 32]))
 }
 
 pub(super) fn public(n: u8) -> [u8; 32] {
@@ -101,7 +102,7 @@ impl Node {
     }
 
     pub(super) fn ask(&self, address: &str, ticket: u64, action: Action, signer: Option<u8>) {
-        let (address, ticket, signer) = (address.to_owned(), Ticket(ticket), signer.map(seed));
+        let (address, ticket, signer) = (address.to_owned(), Ticket(ticket), signer.map(self::signer));
         self.send(LaneCommand::Relay { group: GROUP, address, ticket, action, signer });
     }
 
