@@ -75,6 +75,7 @@ attacks![
     an_op_dated_before_its_authors_demotion,
     a_sock_puppet_promotion,
     recover_by_link_holders,
+    requests_for_a_leaf_without_end,
     a_counter_pushed_to_its_maximum,
 ];
 
@@ -620,6 +621,24 @@ fn an_expired_link_and_a_clock_put_back<M: Mls + 'static>(make: fn(u64) -> M) {
     scene.wait(2 * 3_600_000);
     assert_eq!(scene.try_link(3, &link), Some(Kind::Expired));
     assert_eq!(scene.roster(0).len(), 3);
+}
+
+/// A member asks for a fresh leaf again and again, each time by a good KeyPackage: each would cost everybody a commit.
+fn requests_for_a_leaf_without_end<M: Mls + 'static>(make: fn(u64) -> M) {
+    let mut scene = Scene::new(4, 2, make).unwrap();
+    let mut villain = scene.corrupt(3).unwrap();
+    let before = scene.depth(0);
+    for _ in 0..12 {
+        let (key_package, _) = villain.mls.key_package(&villain.keys, Suite::Classic).unwrap();
+        let request = villain.op(OpBody::RejoinRequest { key_package }).unwrap();
+        post_all(&mut scene, &villain, [Control::Op(request)]);
+        scene.wait(MINUTE_MS / 2);
+    }
+    scene.say(2);
+    scene.soon();
+    assert!(scene.depth(0) > before, "who has lost its leaf gets another");
+    assert!(scene.depth(0) <= before + 3, "{} commits for one who asks", scene.depth(0) - before);
+    agreed(&mut scene);
 }
 
 /// A member says the greatest of each number that it may choose.
