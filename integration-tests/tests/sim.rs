@@ -72,7 +72,10 @@ fn all(seeds: Range<u64>, plan: fn(u64) -> Plan, run: impl Fn(&Plan) -> Result<R
                             t.removed += report.removed;
                             t.rounds = t.rounds.max(report.rounds);
                         }
-                        Err(failure) => failed.lock().unwrap().push((plan, failure)),
+                        Err(failure) => {
+                            println!("seed {seed}: {failure}");
+                            failed.lock().unwrap().push((plan, failure));
+                        }
                     }
                 }
             });

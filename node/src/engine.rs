@@ -230,6 +230,12 @@ impl<M: Mls> Engine<M> {
         self.groups.get(group)?.dag.tip_entry().map(|e| e.depth)
     }
 
+    /// Whether a node is the tip of a group, or lies above it.
+    #[must_use]
+    pub fn is_on_the_way(&self, group: &GroupId, node: &NodeId) -> bool {
+        self.groups.get(group).is_some_and(|g| g.dag.descends(&g.dag.tip, node))
+    }
+
     /// How often a group's MLS group was begun anew.
     #[must_use]
     pub fn generation(&self, group: &GroupId) -> Option<u32> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_crypto::mls::Mls;
 use hearth_node::app::{Answer, Command, MessageRow, Notice};
-use hearth_protocol::id::PersonaId;
+use hearth_protocol::id::{NodeId, PersonaId};
 
 use super::{Node, World, script::Story};
 
@@ -121,7 +121,11 @@ impl<M: Mls> World<M> {
     }
 
     fn check_roster(&mut self, story: &Story, here: &[usize]) -> Result<(), Failure> {
-        let stays = |n: &usize| !story.removed.contains(n);
+        // Whose join was lost with a fork offers it again, unless it is gone.
+        let engine = here.first().and_then(|n| self.nodes.get(*n)?.engine.as_ref());
+        let lost = |tip: NodeId| engine.is_some_and(|e| !e.is_on_the_way(&story.group, &tip));
+        let outside = story.gone.filter(|_| story.gone_at.is_none_or(lost));
+        let stays = |n: &usize| !story.removed.contains(n) && outside != Some(*n);
         let personas = (0..self.nodes.len()).filter(stays).filter_map(|n| story.persona.get(n).copied().flatten());
         let expected: BTreeSet<_> = personas.chain(story.guests.iter().copied()).collect();
         for node in here {

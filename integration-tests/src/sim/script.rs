@@ -52,6 +52,8 @@ pub(crate) struct Story {
     /// Removals whose reply was lost in a crash.
     perhaps_removed: Vec<usize>,
     pub(crate) gone: Option<usize>,
+    /// The tip of whom is gone, when it went, if it was in there: the join of one that went outside was lost with a fork.
+    pub(crate) gone_at: Option<NodeId>,
     pub(super) link: String,
     asleep: Vec<usize>,
 }
@@ -146,6 +148,7 @@ impl<M: Mls> World<M> {
             guests: vec![],
             perhaps_removed: vec![],
             gone: None,
+            gone_at: None,
             link: link.expose().to_owned(),
             asleep: vec![],
         })
@@ -372,10 +375,12 @@ impl<M: Mls> World<M> {
 
     /// Everything comes back and has to agree. Returns how many rounds it took.
     pub(super) fn heal(&mut self, story: &mut Story) -> Result<usize, Failure> {
-        self.mend();
         if let Some(gone) = story.gone {
+            self.start(gone);
+            story.gone_at = self.tip_that_has(gone, story);
             self.stop(gone);
         }
+        self.mend();
         let here: Vec<_> = (0..self.nodes.len()).filter(|n| story.gone != Some(*n)).collect();
         here.iter().for_each(|n| self.start(*n));
         self.wait(30_000);
@@ -411,6 +416,15 @@ impl<M: Mls> World<M> {
         {
             story.removed.push(other);
         }
+    }
+
+    /// The tip of a node, if that has the node's persona in its roster.
+    fn tip_that_has(&mut self, node: usize, story: &Story) -> Option<NodeId> {
+        let group = story.group;
+        let persona = story.persona.get(node).copied().flatten()?;
+        let Answer::Group { members, .. } = self.query(node, Command::GroupShow { group })? else { return None };
+        let Answer::Tip { node: tip, .. } = self.query(node, Command::DebugTip { group })? else { return None };
+        members.iter().any(|m| m.persona == persona).then_some(tip)
     }
 
     pub(crate) fn is_member(&mut self, story: &Story, node: usize) -> bool {
