@@ -14,7 +14,7 @@ use std::{
 
 use hearth_crypto::{mls::Suite, model::ModelMls, openmls_port::OpenMls};
 use hearth_integration_tests::sim::{self, Act, Cut, Failure, Faults, Plan, Report, Scene, Spoil, SpoiledMls, Strike};
-use hearth_node::app::{Kind, Notice};
+use hearth_node::app::{Command, Kind, Notice, Secret};
 
 /// Seeds between two words on how far a long run is.
 const TELL: u64 = 250;
@@ -423,6 +423,49 @@ fn who_slept_too_long_comes_back_by_a_link() {
     scene.agree().unwrap_or_else(|failure| panic!("{failure}"));
     assert_eq!(scene.messages(3).len(), 12);
     assert_eq!(scene.try_link(3, &link), Some(Kind::Conflict), "it is in already");
+}
+
+/// One comes in on the side of a cut that loses, by a link that a removal on the other side withdraws: no seat of it is
+/// left to take. A new link leads back, as who it is and with what it said.
+#[test]
+fn whose_join_was_lost_with_its_link_comes_back_by_another() {
+    let mut scene = Scene::with_stranger((5, false), 2, model).unwrap();
+    // The founder, nodes 3 and 4 and the relay on one side.
+    scene.act(Act::Partition { side: 1 | 1 << 3 | 1 << 4 | 1 << 5, one_way: false });
+    scene.wait(20_000);
+    assert!(scene.join(4));
+    scene.say(4);
+    scene.wait(5_000);
+    scene.remove(&[1], 2);
+    scene.wait(20_000);
+    scene.act(Act::Mend);
+    scene.soon();
+    let persona = scene.persona(4);
+    assert!(!scene.roster(0).contains_key(&persona), "the link still leads back");
+    let link = scene.invite(1, 86_400).unwrap();
+    assert_eq!(scene.try_link(4, &link), None);
+    scene.soon();
+    assert_eq!(scene.tip(4), scene.tip(0));
+    assert!(scene.roster(0).contains_key(&persona) && scene.roster(0).len() == 4);
+    scene.agree().unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// Who leaves while the relay is away, and looks at a link to the same group in the next moment, has left all the same.
+#[test]
+fn a_look_at_a_link_does_not_undo_a_leave() {
+    let mut scene = Scene::new(3, 1, model).unwrap();
+    let (persona, group, link) = (scene.persona(2), scene.group(), scene.link().unwrap());
+    (0..2).for_each(|node| scene.sleep(node));
+    scene.act(Act::Partition { side: 1 << 2, one_way: false });
+    assert!(scene.query(2, Command::GroupLeave { group }).is_some());
+    scene.query(2, Command::InviteInspect { link: Secret::new(link.text) });
+    scene.wait(1_000);
+    scene.act(Act::Mend);
+    scene.soon();
+    scene.sleep(2);
+    (0..2).for_each(|node| scene.wake(node));
+    scene.soon();
+    assert!(!scene.roster(0).contains_key(&persona), "nobody heard that it left");
 }
 
 /// Two facilitators decide ten things on each of sixty days, and take one out; all the while a member sleeps, and everybody

@@ -15,7 +15,7 @@ use hearth_protocol::{
     cbor,
     door::{ClosedReason, DoorBody, DoorWrapper},
     frame::CommitFrame,
-    id::{GroupId, NodeId, OpId, SlotId},
+    id::{GroupId, NodeId, OpId, PersonaId, SlotId},
     link::InviteLink,
     mailbox::{Action, Answer as Stored, Refusal as Refused},
     op::{JoinMode, SignedOp},
@@ -287,7 +287,7 @@ impl Attempt {
         let (keys, name) = match &self.purpose {
             Purpose::Join { keys, name, .. } => (keys, name),
             Purpose::Inspect => return Next::Reply(Ok(inspected(&state, &invite))),
-            Purpose::Return { keys } if state.role_of(&keys.persona()).is_some() => return Next::Back(Box::new(door)),
+            Purpose::Return { keys } if may_return(&state, &keys.persona()) => return Next::Back(Box::new(door)),
             Purpose::Return { .. } => return Next::Reply(Err(OUT)),
         };
         if invite.mode != JoinMode::Open {
@@ -298,6 +298,11 @@ impl Attempt {
             None => Next::Reply(Err(FORGED)),
         }
     }
+}
+
+/// Whether somebody who takes itself for a member may come in as who it is: it is one, or its join was lost with a fork.
+fn may_return(state: &PolicyState, persona: &PersonaId) -> bool {
+    state.role_of(persona).is_some() || !state.revocations.iter().any(|r| r.subject == *persona)
 }
 
 fn ended(state: &PolicyState, invite: &hearth_crypto::policy::Invite, now: Timestamp) -> Option<ClosedReason> {

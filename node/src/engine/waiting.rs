@@ -137,7 +137,7 @@ impl<M: Mls> Engine<M> {
                 fx.send.push(LaneCommand::Relays { group: *id, addresses: Vec::new() });
                 self.remember(attempt.link.bootstrap.clone(), fx);
                 let answer = self.with(id, now, fx, |group, ctx| {
-                    let answer = group.return_by(&door, ctx);
+                    let answer = group.return_by(&attempt.link, &door, ctx);
                     group.wake(ctx);
                     answer
                 });

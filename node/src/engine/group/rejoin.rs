@@ -11,10 +11,13 @@ use hearth_protocol::{
     cbor,
     door::{DoorBody, DoorWrapper, NetworkKeys},
     frame::{CommitFrame, Control},
+    id::{NodeId, OpId},
+    link::InviteLink,
     mailbox::{Action, Answer},
-    op::{OpBody, SignedOp},
+    op::{OpBody, OpContent, SignedOp},
     time::Day,
 };
+use zeroize::Zeroizing;
 
 use super::{
     Group,
@@ -91,7 +94,7 @@ impl<M: Mls> Group<M> {
         let key = network.rejoin_key();
         let opened = bodies.iter().find_map(|b| open_body(&key, REJOIN_SEAL, b).ok());
         if let Some(Ok(DoorWrapper::Open { body_key, body_slot, .. })) = opened.map(|b| cbor::read(&b)) {
-            let asked = Asked::RejoinBody(zeroize::Zeroizing::new(body_key));
+            let asked = Asked::RejoinBody(Zeroizing::new(body_key));
             self.ask(address, Action::SlotGet { slot: body_slot }, None, asked, ctx);
         }
     }
@@ -151,7 +154,12 @@ impl<M: Mls> Group<M> {
 
     /// Comes back by a link, as who it is. Whoever gave it is trusted to know the group, as by one who joins: what is
     /// behind it need not follow from what was final here, of which nobody may be left.
-    pub(crate) fn return_by(&mut self, body: &DoorBody, ctx: &mut Ctx<'_, M>) -> Result<Told, Refusal> {
+    pub(crate) fn return_by(
+        &mut self,
+        link: &InviteLink,
+        body: &DoorBody,
+        ctx: &mut Ctx<'_, M>,
+    ) -> Result<Told, Refusal> {
         let known = self.dag.descends(&self.dag.tip, &body.node) && self.dag.entry(&body.node).is_some();
         if known && !self.stranded {
             return Err(Refusal::new(Kind::Conflict, "you are in this group already"));
@@ -162,15 +170,13 @@ impl<M: Mls> Group<M> {
             self.take_body(body, ctx);
         }
         self.know_network(body.keys.clone(), ctx);
-        let Some((heads, suite)) = self.dag.entry(&body.node).map(|e| (e.heads.clone(), e.facts.suite)) else {
-            return Err(AGAIN);
+        let op = match self.dag.policy(&self.log, &body.node).role_of(&self.me()) {
+            Some(_) => self.ask_from_outside(&body.node, ctx),
+            None => {
+                self.link_secret = Some(Zeroizing::new(link.secret));
+                self.name_here().and_then(|name| self.take_seat(&body.node, link.invite, name, ctx))
+            }
         };
-        let at = At { heads: &heads, node: body.node };
-        let op = ctx
-            .mls
-            .key_package(&self.keys, suite)
-            .ok()
-            .and_then(|(key_package, _)| self.log.make(&self.keys, at, OpBody::RejoinRequest { key_package }).ok());
         if !op.is_some_and(|op| self.enter_from_outside(body, &op, ctx)) {
             return Err(AGAIN);
         }
@@ -183,25 +189,27 @@ impl<M: Mls> Group<M> {
     /// What is offered at the tip: the own Join again; or, for whom an Add made a member and whose leaf lost a fork, the
     /// wish to have one.
     fn way_back(&mut self, ctx: &mut Ctx<'_, M>) -> Option<SignedOp> {
-        let tip = self.dag.tip_entry()?;
+        let (tip, node) = (self.dag.tip_entry()?, self.dag.tip);
         let has_leaf = tip.facts.leaves.iter().any(|leaf| leaf.device == self.keys.device());
         let waited = self.stranded_since.map_or(0, |since| ctx.now.since(since));
         if has_leaf && waited < OUTSIDE_MS {
             return None;
         }
-        let heads = tip.heads.clone();
-        let suite = tip.facts.suite;
-        let is_member = self.dag.policy(&self.log, &self.dag.tip).role_of(&self.me()).is_some();
+        let is_member = self.dag.policy(&self.log, &node).role_of(&self.me()).is_some();
         match self.own_join.clone() {
             Some(join) if !is_member => self.seat_again(join, ctx),
             // The old leaf, if there is one, goes in the same commit.
-            _ if is_member => {
-                let (key_package, _) = ctx.mls.key_package(&self.keys, suite).ok()?;
-                let at = At { heads: &heads, node: self.dag.tip };
-                self.log.make(&self.keys, at, OpBody::RejoinRequest { key_package }).ok()
-            }
+            _ if is_member => self.ask_from_outside(&node, ctx),
             _ => None,
         }
+    }
+
+    /// The wish to have a fresh leaf, as an external commit on a node carries it.
+    fn ask_from_outside(&self, node: &NodeId, ctx: &Ctx<'_, M>) -> Option<SignedOp> {
+        let entry = self.dag.entry(node)?;
+        let (key_package, _) = ctx.mls.key_package(&self.keys, entry.facts.suite).ok()?;
+        let at = At { heads: &entry.heads, node: *node };
+        self.log.make(&self.keys, at, OpBody::RejoinRequest { key_package }).ok()
     }
 
     /// The own Join as it may be offered at the tip: the same, or one for another seat of the same link if somebody else
@@ -209,18 +217,33 @@ impl<M: Mls> Group<M> {
     fn seat_again(&mut self, op: SignedOp, ctx: &mut Ctx<'_, M>) -> Option<SignedOp> {
         let OpBody::Join { invite: id, slot, name, .. } = op.open().ok()?.body else { return None };
         let policy = self.dag.policy(&self.log, &self.dag.tip);
-        let invite = policy.invites.get(&id)?;
-        if !invite.taken.contains_key(&slot) {
-            return Some(op);
+        match policy.invites.get(&id)?.taken.contains_key(&slot) {
+            true => self.take_seat(&self.dag.tip.clone(), id, name, ctx),
+            false => Some(op),
         }
+    }
+
+    /// A Join for a free seat of the link that this member has, to be offered at a node.
+    fn take_seat(&mut self, node: &NodeId, invite: OpId, name: String, ctx: &mut Ctx<'_, M>) -> Option<SignedOp> {
         let keys = InviteKeys::from_secret(self.link_secret.as_ref()?);
-        let slot = free_slot(invite, ctx)?;
-        let heads = self.dag.tip_entry()?.heads.clone();
-        let at = At { heads: &heads, node: self.dag.tip };
-        let op = self.log.make_join(&self.keys, &keys, at, Seat { invite: id, slot, name }).ok()?;
+        let slot = free_slot(self.dag.policy(&self.log, node).invites.get(&invite)?, ctx)?;
+        let heads = self.dag.entry(node)?.heads.clone();
+        let at = At { heads: &heads, node: *node };
+        let op = self.log.make_join(&self.keys, &keys, at, Seat { invite, slot, name }).ok()?;
         self.own_join = Some(op.clone());
         self.save_group(ctx);
         Some(op)
+    }
+
+    /// The name under which this member came in.
+    fn name_here(&self) -> Option<String> {
+        let me = self.me();
+        let names = self.log.ops_in_order().filter_map(|(id, _)| match self.log.content(&id) {
+            Some(OpContent { persona, body: OpBody::Join { name, .. }, .. }) if *persona == me => Some(name.clone()),
+            Some(OpContent { body: OpBody::Add { subject, name, .. }, .. }) if *subject == me => Some(name.clone()),
+            _ => None,
+        });
+        names.last()
     }
 
     /// The others' DAG begins where this member never was: it begins there too, if that follows from what is final here.
