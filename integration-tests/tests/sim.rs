@@ -592,6 +592,36 @@ fn a_removal_that_rests_on_a_lost_join_is_said_again() {
     }
 }
 
+/// The same, and who came in does not bring the join back; and the founder stops before it has noticed what was lost.
+#[test]
+fn a_removal_that_was_lost_is_said_again_after_a_start() {
+    let mut scene = Scene::with_stranger((5, false), 2, model).unwrap();
+    // The founder, nodes 2 and 4 and the relay on one side.
+    scene.act(Act::Partition { side: 1 | 1 << 2 | 1 << 4 | 1 << 5, one_way: false });
+    scene.wait(20_000);
+    assert!(scene.join(4));
+    let persona = scene.persona(2);
+    scene.remove(&[0], 2);
+    scene.sleep(4);
+    scene.act(Act::Charter(1));
+    scene.wait(60_000);
+    scene.act(Act::Mend);
+    scene.wait(10_000);
+    scene.sleep(0);
+    assert!(scene.roster(1).contains_key(&persona), "the removal was not lost");
+    scene.wait(300_000);
+    scene.wake(0);
+    scene.soon();
+    assert!(!scene.roster(1).contains_key(&persona));
+    // The removal withdrew the link by which the other had come.
+    scene.wake(4);
+    scene.soon();
+    let link = scene.invite(1, 86_400).unwrap();
+    assert_eq!(scene.try_link(4, &link), None);
+    scene.soon();
+    scene.agree().unwrap_or_else(|failure| panic!("{failure}"));
+}
+
 /// Two facilitators move the group to a fresh MLS group while one is asleep and one has not come in yet; then they take
 /// one out. Everybody has one roster and one conversation all the while.
 fn restarting(suite: Option<u16>, knock: bool) -> Plan {

@@ -1,5 +1,6 @@
 //! One group: everything this member knows of it, and what it does about what comes in.
 
+mod again;
 pub(crate) mod ask;
 mod carry;
 mod catalogue;

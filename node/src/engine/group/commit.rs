@@ -12,7 +12,7 @@ use hearth_crypto::{
 use hearth_protocol::{
     frame::{CommitFrame, Control},
     id::{NodeId, OpId, PersonaId, hash},
-    op::{JoinMode, OpBody, OpContent, Role, SignedOp},
+    op::{JoinMode, OpBody, Role, SignedOp},
     time::{Day, Timestamp},
 };
 
@@ -34,8 +34,6 @@ const MEMBER_REMOVAL_MS: u64 = 5 * 60_000;
 const NETWORK_DAYS: u64 = 30;
 /// Joins in a row that a committer writes in.
 const CROWDED: usize = 16;
-/// Own decisions are said again this long after they were lost with a fork: the join that they rest on may come back.
-const DECIDE_AGAIN_MS: u64 = 30_000;
 /// Ops that lead nowhere, beyond which only facilitators add to the log: anybody who ever knew a control secret can sign
 /// such ops without end.
 const STRAY_OPS: usize = 4_096;
@@ -45,12 +43,12 @@ const STRAY_OPS: usize = 4_096;
 pub(crate) struct Unrealised {
     /// The tip, and the number of ops.
     seen: Option<(NodeId, usize)>,
-    above: Vec<OpId>,
+    pub(super) above: Vec<OpId>,
     ops: Vec<OpId>,
     /// How many more there are, that nobody had a right to or that rest on a Join which lost.
-    outside: usize,
+    pub(super) outside: usize,
     /// Since when all this is so.
-    since: Timestamp,
+    pub(super) since: Timestamp,
     /// Since when the way to the tip ends in many joins.
     crowded: Option<Timestamp>,
 }
@@ -100,62 +98,6 @@ impl<M: Mls> Group<M> {
                 false
             }
             None => false,
-        }
-    }
-
-    /// Says own decisions again that rest on a join which lost its fork: no commit can write them, and nobody else knows
-    /// that they are missing. Links are not made again: they name the op that is lost.
-    fn decide_again(&mut self, ctx: &mut Ctx<'_, M>) {
-        if self.unrealised.outside == 0 {
-            return;
-        }
-        let due = self.unrealised.since.plus_ms(DECIDE_AGAIN_MS);
-        if due > ctx.now {
-            return ctx.wake_at(due);
-        }
-        let known: BTreeSet<_> = self.log.closure(&self.unrealised.above).into_iter().collect();
-        let me = self.me();
-        let lost = self.log.ops_in_order().map(|(id, _)| id).filter(|id| !known.contains(id));
-        let lost: Vec<_> = lost.filter_map(|id| Some((id, self.log.content(&id)?))).collect();
-        let own = lost.into_iter().filter(|(id, op)| op.persona == me && !self.decided_again.contains(id));
-        let own: Vec<_> = own.map(|(id, op)| (id, self.still_meant(op))).collect();
-        for (id, body) in own {
-            self.decided_again.insert(id);
-            if matches!(
-                &body,
-                OpBody::Remove { .. }
-                    | OpBody::SetRole { .. }
-                    | OpBody::SetPolicy { .. }
-                    | OpBody::InviteRevoke { .. }
-                    | OpBody::Add { .. }
-            ) {
-                // What has no effect any more is refused, and that is that.
-                let _ = self.decide(body, ctx);
-            }
-        }
-    }
-
-    /// What an op says, without the settings that somebody who may not have known of it has set since.
-    fn still_meant(&self, op: &OpContent) -> OpBody {
-        let OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays, successors } = &op.body else {
-            return op.body.clone();
-        };
-        let known = self.log.closure(&self.unrealised.above);
-        let since: Vec<_> =
-            known.iter().filter_map(|id| self.log.content(id)).filter(|c| c.lamport >= op.lamport).collect();
-        let set = |field: fn(&OpBody) -> bool| since.iter().any(|c| field(&c.body));
-        macro_rules! kept {
-            ($field:ident) => {
-                $field.clone().filter(|_| !set(|body| matches!(body, OpBody::SetPolicy { $field: Some(_), .. })))
-            };
-        }
-        OpBody::SetPolicy {
-            charter: kept!(charter),
-            history_days: kept!(history_days),
-            slow_mode_s: kept!(slow_mode_s),
-            shield: kept!(shield),
-            relays: kept!(relays),
-            successors: kept!(successors),
         }
     }
 

@@ -328,10 +328,6 @@ impl<M: Mls> Group<M> {
         group.signed_to = own.signed_to;
         group.removed_at = own.removed_at;
         group.saved = Saved { ops: group.log.ops_in_order().map(|(id, _)| id).collect(), nodes };
-        // What was lost before this start is not decided again: it may long be out of date.
-        let (log, me) = (&group.log, group.keys.persona());
-        let own = |id: &OpId| log.content(id).is_some_and(|op| op.persona == me);
-        group.decided_again = log.ops_in_order().map(|(id, _)| id).filter(own).collect();
         for row in of(Table::Envelope) {
             let envelope = EnvelopeId(tail(row).try_into().ok()?);
             let kept = Kept::from_row(&row.value)?;
@@ -345,6 +341,7 @@ impl<M: Mls> Group<M> {
             group.restore_state(&tail(row), &row.value);
         }
         group.dag.reselect(&group.log);
+        group.decided_again = group.decided_for_good();
         Some(group)
     }
 
