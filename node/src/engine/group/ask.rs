@@ -35,8 +35,10 @@ const PAGE: usize = 50;
 const PAGE_MAX: usize = 500;
 
 /// Nothing can be decided from outside.
-pub(super) const COMES_BACK: Refusal =
-    Refusal::new(Kind::Conflict, "you are being brought back into the group: try again in a moment");
+pub(super) const COMES_BACK: Refusal = Refusal::new(
+    Kind::Conflict,
+    "you are being brought back into the group: try again in a moment, or ask for a new link if it goes on",
+);
 const NOT_HERE: Refusal = Refusal::new(Kind::NotFound, "there is no such message in this group");
 const TOO_LONG: Refusal = Refusal::new(Kind::TooLarge, "a message holds at most 64 KiB: send it in parts");
 

@@ -18,7 +18,7 @@ use hearth_protocol::{
     packet::{Packet, SharedEnvelopes},
 };
 
-use super::{Group, rows};
+use super::{Group, ask::COMES_BACK, rows};
 use crate::{
     app::{Delivery, GroupState, Kind, MessageRow, Notice, Refusal, Utc},
     engine::{
@@ -38,8 +38,6 @@ const ACK_MS: u64 = 400;
 const ACK_AT_ONCE_MEMBERS: usize = 16;
 const ACK_LAZY_MS: u64 = 24 * 3_600_000;
 
-const CLOSED: Refusal =
-    Refusal::new(Kind::Conflict, "you are being brought back into the group: try again in a moment");
 const FULL: Refusal =
     Refusal::new(Kind::Storage, "too many messages wait to be delivered: connect to the network first");
 
@@ -58,7 +56,7 @@ impl<M: Mls> Group<M> {
         if self.outbox.is_full() {
             return Err(FULL);
         }
-        let node = self.sending_node().ok_or(CLOSED)?;
+        let node = self.sending_node().ok_or(COMES_BACK)?;
         let (seq, prev) = self.timeline.chain_end(&self.keys.device());
         let said = EnvelopeContent {
             v: 1,
@@ -116,10 +114,10 @@ impl<M: Mls> Group<M> {
         id: Option<EnvelopeId>,
         ctx: &mut Ctx<'_, M>,
     ) -> Result<(), Refusal> {
-        let network = self.dag.entry(node).map(|e| e.network).ok_or(CLOSED)?;
+        let network = self.dag.entry(node).map(|e| e.network).ok_or(COMES_BACK)?;
         let keys = self.keys.clone();
-        let state = self.dag.secret_state(node).ok_or(CLOSED)?;
-        let mls = state.encrypt(&keys, plain).map_err(|_| CLOSED)?;
+        let state = self.dag.secret_state(node).ok_or(COMES_BACK)?;
+        let mls = state.encrypt(&keys, plain).map_err(|_| COMES_BACK)?;
         self.save_changes(node, ctx);
         self.publish(&Packet::App { node: *node, mls }, (network, false), id, ctx);
         Ok(())
