@@ -51,6 +51,14 @@ impl<M: Mls> World<M> {
         }
     }
 
+    /// No crash any more. One whose batch has begun comes now: what the engine has given away must not be lost without one.
+    pub(super) fn disarm(&mut self, node: usize) {
+        let armed = self.nodes.get_mut(node).and_then(|at| at.crash.take());
+        if let Some(crash) = armed.filter(|c| !c.batch.persist.is_empty() || !c.batch.send.is_empty()) {
+            self.crash(node, crash);
+        }
+    }
+
     /// Gives the effects back when no crash is near; else keeps them, and crashes when the batch is full.
     pub(super) fn hold(&mut self, node: usize, effects: Effects) -> Option<Effects> {
         let Some(at) = self.nodes.get_mut(node) else { return Some(effects) };

@@ -65,7 +65,7 @@ impl<M: Mls> World<M> {
         self.calm = true;
         self.cut.clear();
         self.relays.iter_mut().for_each(|r| r.away_until = 0);
-        self.nodes.iter_mut().for_each(|n| n.crash = None);
+        (0..self.nodes.len()).for_each(|node| self.disarm(node));
     }
 
     fn reaches(&self, from: usize, to: usize) -> bool {
