@@ -4,6 +4,19 @@ use hearth_integration_tests::sim::{Act, Plan, Scene};
 
 use super::{calm, model, with_model, with_openmls};
 
+/// Two come in while the founder sleeps, who then changes the charter before it hears of them. The Join of the second
+/// names that of the first, who is gone: the second comes back without.
+#[test]
+fn who_joined_after_one_who_is_gone_comes_back() {
+    for seed in 0..10 {
+        let relay = 1 << 3;
+        let acts =
+            vec![(3_000, Act::Partition { side: relay, one_way: false }), (10, Act::Wake(0)), (10, Act::Charter(0))];
+        let plan = Plan { seed, alone: true, gone: Some(1), ..calm(3, acts) };
+        with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+    }
+}
+
 /// One comes in on the side of a cut that loses, by a link that a removal on the other side withdraws: no seat of it is
 /// left to take. A new link leads back, as who it is and with what it said.
 #[test]

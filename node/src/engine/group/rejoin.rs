@@ -1,6 +1,8 @@
 //! Coming back after a join that lost a fork: the same Join is offered again at the tip, found through the control
 //! secret that this member already holds. Whom an Add made a member asks for a leaf at the tip.
 
+use std::collections::BTreeSet;
+
 use hearth_crypto::{
     mls::Mls,
     policy::{At, InviteKeys, Seat},
@@ -212,14 +214,18 @@ impl<M: Mls> Group<M> {
         self.log.make(&self.keys, at, OpBody::RejoinRequest { key_package }).ok()
     }
 
-    /// The own Join as it may be offered at the tip: the same, or one for another seat of the same link if somebody else
-    /// has taken this one meanwhile. `None` when the link admits nobody any more.
+    /// The own Join as it may be offered at the tip: the same, or another by the same link if somebody else has taken this
+    /// seat meanwhile, or if it names a Join that was lost as well: who came in by that may never offer it again. `None` when
+    /// the link admits nobody any more.
     fn seat_again(&mut self, op: SignedOp, ctx: &mut Ctx<'_, M>) -> Option<SignedOp> {
-        let OpBody::Join { invite: id, slot, name, .. } = op.open().ok()?.body else { return None };
-        let policy = self.dag.policy(&self.log, &self.dag.tip);
-        match policy.invites.get(&id)?.taken.contains_key(&slot) {
-            true => self.take_seat(&self.dag.tip.clone(), id, name, ctx),
-            false => Some(op),
+        let content = op.open().ok()?;
+        let OpBody::Join { invite: id, slot, name, .. } = content.body else { return None };
+        let (policy, tip) = (self.dag.policy(&self.log, &self.dag.tip), self.dag.tip);
+        let known: BTreeSet<_> = self.log.closure(&self.dag.entry(&tip)?.heads).into_iter().collect();
+        let stands = content.prev.iter().all(|head| known.contains(head));
+        match stands && !policy.invites.get(&id)?.taken.contains_key(&slot) {
+            true => Some(op),
+            false => self.take_seat(&tip, id, name, ctx),
         }
     }
 
