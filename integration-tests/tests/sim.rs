@@ -116,6 +116,14 @@ fn many_seeds_with_model_mls() {
     all(seeds(0..2_000), Plan::new, with_model);
 }
 
+/// Worlds of longer runs in which something was broken once.
+#[test]
+fn seeds_that_found_something() {
+    for seed in [7_138, 21_495, 23_160, 24_054, 27_687] {
+        all(seed..seed + 1, Plan::new, with_model);
+    }
+}
+
 /// The same worlds, where whoever comes in has to be let in.
 #[test]
 fn many_knocks() {

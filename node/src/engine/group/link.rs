@@ -709,12 +709,13 @@ impl<M: Mls> Group<M> {
         Some(Packet::Shared { node, sealed })
     }
 
-    /// A member may have what was first sent at or below the node that brought it, and the group's window. Its card is
-    /// signed by its device alone: whose device that is, the tree says.
+    /// A member may have what was first sent at or below the node that brought it, and the group's window; nothing once its
+    /// removal is known, committed or not. Its card is signed by its device alone: whose device that is, the tree says.
     pub(super) fn may_have(&self, (persona, device): (PersonaId, DeviceId), kept: &Kept, now: Timestamp) -> bool {
         let Some(tip) = self.dag.tip_entry() else { return false };
         let is_here = tip.facts.leaves.iter().any(|l| l.persona == persona && l.device == device);
-        let Some((since, _)) = tip.elders.get(&persona).filter(|_| is_here) else { return false };
+        let stays = self.view.role_of(&persona).is_some();
+        let Some((since, _)) = tip.elders.get(&persona).filter(|_| is_here && stays) else { return false };
         let depth = kept.depth.or_else(|| self.dag.entry(&kept.node).map(|e| e.depth));
         let after = depth.is_some_and(|depth| depth >= *since);
         let window = u64::from(self.view.settings.history_days) * 24 * 60;

@@ -123,9 +123,15 @@ impl<M: Mls> Group<M> {
         Ok(())
     }
 
-    /// After a fork: own messages of the losing side that somebody still misses are said again, as the same bytes.
+    /// After a fork: own messages of the losing side that somebody still misses are said again, as the same bytes. Not at a tip
+    /// that has somebody in it whose removal was lost with the fork: that is about to be committed again, and they were said
+    /// without.
     pub(super) fn say_again(&mut self, ctx: &mut Ctx<'_, M>) {
         let Some(node) = self.sending_node().filter(|n| *n == self.dag.tip) else { return };
+        let stays = |leaf: &Leaf| self.view.role_of(&leaf.persona).is_some();
+        if !self.dag.tip_entry().is_some_and(|tip| tip.facts.leaves.iter().all(stays)) {
+            return;
+        }
         let device = self.keys.device();
         let everybody = self.others();
         let lost: Vec<_> = self
