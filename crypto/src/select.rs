@@ -17,7 +17,7 @@ use hearth_protocol::id::{FrameId, NodeId, OpId, PersonaId};
 
 pub use certificate::Conflict;
 pub(crate) use certificate::quorum;
-pub use signing::{may_sign, to_sign};
+pub use signing::{may_abstain, may_sign, to_sign};
 
 use dag::Dag;
 
@@ -255,18 +255,13 @@ impl<'a> Fork<'a> {
 /// Nodes all of whose frames were refused by more than half of the facilitators other than the author (of the
 /// members, if there is none), unless certified; and Nacks that their own signer contradicts.
 fn void_nodes(dag: &Dag<'_>, certified: &BTreeSet<NodeId>) -> (BTreeSet<NodeId>, BTreeSet<(FrameId, PersonaId)>) {
-    let mut by_frame: BTreeMap<FrameId, BTreeSet<PersonaId>> = BTreeMap::new();
-    for (frame, signer) in &dag.input.nacks {
-        by_frame.entry(*frame).or_default().insert(*signer);
-    }
     let (mut void, mut refuted) = (BTreeSet::new(), BTreeSet::new());
-    if by_frame.is_empty() {
+    if dag.input.nacks.is_empty() {
         return (void, refuted);
     }
     for (id, info) in dag.nodes() {
-        let nacks = |frame: &FrameId| by_frame.get(frame).into_iter().flatten().copied();
         // A signature names a node: it contradicts a Nack only where the signer opened no other frame of it.
-        let refused_all = |who: &PersonaId| info.frames.iter().all(|f| nacks(f).any(|n| n == *who));
+        let refused_all = |who: &PersonaId| info.frames.iter().all(|f| dag.nacks(f).any(|n| n == *who));
         let contradicts = |who: &PersonaId| refused_all(who) && (dag.signed(id, who) || dag.built_on(id, who));
         let policy = dag.policy(&info.parent);
         // Whom it takes out has no say about it.
@@ -277,7 +272,8 @@ fn void_nodes(dag: &Dag<'_>, certified: &BTreeSet<NodeId>) -> (BTreeSet<NodeId>,
         }
         let mut open = info.frames.is_empty();
         for frame in &info.frames {
-            let (against, standing): (Vec<PersonaId>, Vec<PersonaId>) = nacks(frame).partition(|who| contradicts(who));
+            let (against, standing): (Vec<PersonaId>, Vec<PersonaId>) =
+                dag.nacks(frame).partition(|who| contradicts(who));
             refuted.extend(against.into_iter().map(|who| (*frame, who)));
             let votes = standing.iter().filter(|who| judges.contains(*who)).count();
             open |= votes * 2 <= judges.len();

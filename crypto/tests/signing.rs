@@ -69,15 +69,46 @@ fn facilitators_leave() {
     explore(&World::fork(5, 0, 3).with_leaves(2), Bounds::default());
     explore(&World::fork(2, 2, 2).with_leaves(1), Bounds::default());
     explore(&World::tree(3, 0, &[0, 1, 1]).with_leaves(1), Bounds::default());
+    explore(&World::tree(3, 0, &[0, 0, 1, 1]).with_leaves(1), Bounds::default());
     explore(&World::fork(4, 0, 2).with_leaves(1).with_equivocator(0), Bounds::default());
+}
+
+/// A branch takes somebody out who is needed to decide. It cannot open that branch, abstains, and says no more; or it
+/// comes back on the other one.
+#[test]
+fn one_is_taken_out_on_one_branch() {
+    explore(&World::fork(2, 0, 2).taking_out(2, 0), Bounds::default());
+    for facilitators in 3..=5 {
+        for branch in 1..=2 {
+            explore(&World::fork(facilitators, 0, 2).taking_out(branch, 0), Bounds::default());
+        }
+        explore(&World::fork(facilitators, 0, 3).taking_out(1, 0).taking_out(3, 0), Bounds::default());
+    }
+    // A member, of those whose word counts when there are two facilitators.
+    for (members, branch) in [(1, 1), (2, 1), (2, 2), (3, 1), (3, 2)] {
+        explore(&World::fork(2, members, 2).taking_out(branch, 2), Bounds::default());
+    }
+    explore(&World::fork(4, 0, 2).taking_out(1, 0).taking_out(2, 1), Bounds::default());
+    explore(&World::tree(3, 0, &[0, 0, 1, 2]).taking_out(1, 0).taking_out(4, 0), Bounds::default());
+    explore(&World::tree(3, 0, &[0, 1, 1]).taking_out(2, 0), Bounds::default());
+    explore(&World::fork(4, 0, 2).taking_out(1, 0).with_leaves(1), Bounds::default());
+    for equivocator in [0, 1] {
+        explore(&World::fork(4, 0, 2).taking_out(1, 0).with_equivocator(equivocator), Bounds::default());
+    }
+    explore(&World::fork(2, 3, 2).taking_out(1, 2).with_equivocator(2), Bounds::default());
 }
 
 /// What the rule cannot do: with one signer silent for good, two honest ones on different branches may wait for ever.
 /// (Any rule that never certifies rivals has such states: nobody can tell silence from a signature that is on its way.)
 #[test]
 fn the_silent_can_be_waited_for() {
-    let found = explore(&World::fork(3, 0, 2).with_silent(0), Bounds { may_wait: true, ..Bounds::default() });
-    assert!(found.waits, "a limit that is gone should be gone from SPEC.md too");
+    let silent = World::fork(3, 0, 2).with_silent(0);
+    // Of two who are alone, one signed what the other has left, and cannot open where that one is.
+    let two = World::fork(2, 0, 2).taking_out(1, 0);
+    for world in [silent, two] {
+        let found = explore(&world, Bounds { may_wait: true, ..Bounds::default() });
+        assert!(found.waits, "a limit that is gone should be gone from SPEC.md too");
+    }
 }
 
 /// What the rule cannot do either: once somebody equivocates, an honest signer who rightly left one branch for the other
@@ -113,8 +144,13 @@ fn deep() {
     explore(&World::fork(2, 3, 3).with_leaves(2), deep);
     explore(&World::fork(2, 4, 3).with_equivocator(0), deep);
     explore(&World::tree(5, 0, &[0, 0, 1, 1, 2]), deep);
+    explore(&World::tree(4, 0, &[0, 0, 1, 1, 2]).with_leaves(2), deep);
     explore(&World::tree(4, 0, &[0, 0, 1, 1, 2, 2]).with_equivocator(0), deep);
     explore(&World::tree(5, 0, &[0, 0, 1, 1, 2]).with_equivocator(0), deep);
+    explore(&World::fork(5, 0, 3).taking_out(1, 0).taking_out(3, 1), deep);
+    explore(&World::fork(5, 0, 3).taking_out(2, 0).with_leaves(2), deep);
+    explore(&World::fork(2, 4, 3).taking_out(1, 2).taking_out(2, 3), deep);
+    explore(&World::tree(4, 0, &[0, 0, 1, 1, 2]).taking_out(1, 0).taking_out(5, 0).with_leaves(1), deep);
     for (before, after) in [(4, 5), (5, 4), (3, 5), (5, 2)] {
         explore(&World::tree(before, after, &[0, 1, 1, 1]).deciding_after(1, after).with_leaves(1), deep);
         explore(&World::tree(before, after, &[0, 0, 1, 1, 2]).deciding_after(1, after), deep);

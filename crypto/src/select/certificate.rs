@@ -13,9 +13,9 @@ pub struct Conflict {
     pub ancestor: NodeId,
     /// Its certified children.
     pub certified: BTreeSet<NodeId>,
-    /// Who signed below more than one child of the ancestor, certified or not, or below its own Leave. At least one of
-    /// these broke the signing rule; others may have left a branch rightly, misled by that. So of several nobody is
-    /// convicted by this alone.
+    /// Who signed below more than one child of the ancestor, certified or not, or below its own Leave, or a child of
+    /// which it abstained. At least one of these broke the signing rule; others may have left a branch rightly, misled
+    /// by that. So of several nobody is convicted by this alone.
     pub signers: BTreeSet<PersonaId>,
 }
 
@@ -25,29 +25,34 @@ pub(crate) struct Certificates {
     pub(crate) conflicts: Vec<Conflict>,
 }
 
-/// Who decides about the children of a final node: those of its policy, less some who left.
+/// Who decides about the children of a final node: those of its policy, less some who left or abstain.
 pub(crate) struct Electorate<'a> {
     dag: &'a Dag<'a>,
     fork: NodeId,
     policy: &'a NodePolicy,
-    /// Who left at or above the fork: it signs nothing below.
-    left_above: BTreeSet<PersonaId>,
+    /// Who left at or above the fork, or on a branch that it rules out: it signs nothing below, and has signed nothing there.
+    left: BTreeSet<PersonaId>,
+    /// Who abstains at the fork, and has signed nothing below.
+    silent: BTreeSet<PersonaId>,
     /// Who left on a branch that is lost: it signs nothing on a lesser one.
     stranded: Vec<(NodeId, PersonaId)>,
 }
 
 impl<'a> Electorate<'a> {
     /// Nobody is taken out who has signed, or may yet sign, the branch that is decided about. So whatever part of
-    /// the Leaves a member knows, it counts the same signatures, and of no fewer people than are needed.
+    /// the Leaves and abstentions a member knows, it counts the same signatures, and of no fewer people than are needed.
     pub(crate) fn at(dag: &'a Dag<'a>, fork: NodeId) -> Self {
-        let mut at = Self { dag, fork, policy: dag.policy(&fork), left_above: BTreeSet::new(), stranded: Vec::new() };
+        let (left, silent) = (BTreeSet::new(), BTreeSet::new());
+        let mut at = Self { dag, fork, policy: dag.policy(&fork), left, silent, stranded: Vec::new() };
+        at.silent = dag.abstainers(&fork).filter(|who| at.last_signed(who).is_none()).collect();
         if !dag.anybody_left() {
             return at;
         }
+        let elsewhere = |at: &NodeId| dag.contains(at) && !dag.is_at_or_below(at, &fork);
+        let not_below = |at: &NodeId| *at == fork || elsewhere(at) || dag.input.settled.contains(at);
         let path = dag.path(&fork);
-        let above = |at: &NodeId| path.contains(at) || dag.input.settled.contains(at);
-        let (left, below): (Vec<_>, Vec<_>) = dag.open_leaves(&path).partition(|r| r.at_nodes.iter().all(above));
-        at.left_above = left.iter().map(|r| r.subject).collect();
+        let (left, below): (Vec<_>, Vec<_>) = dag.open_leaves(&path).partition(|r| r.at_nodes.iter().all(not_below));
+        at.left = left.iter().map(|r| r.subject).collect();
         // From the greatest branch on: who is stranded there decides no more about the lesser ones.
         let mut branches: Vec<_> = dag.children(&fork).map(|(id, info)| (bare_key(id, info), *id)).collect();
         branches.sort_unstable();
@@ -82,7 +87,8 @@ impl<'a> Electorate<'a> {
     pub(crate) fn is_quorum(&self, child: &NodeId, signed: impl Fn(&PersonaId) -> bool) -> bool {
         let stranded =
             |who: &PersonaId| self.stranded.iter().any(|(at, left)| left == who && self.key(at) > self.key(child));
-        quorum(self.policy, |who| !self.left_above.contains(who) && !stranded(who), signed)
+        let decides = |who: &PersonaId| !self.left.contains(who) && !self.silent.contains(who) && !stranded(who);
+        quorum(self.policy, decides, signed)
     }
 }
 
@@ -125,7 +131,8 @@ pub(crate) fn find(dag: &Dag<'_>) -> Certificates {
             _ => {
                 let sides = |who: &PersonaId| dag.children(&found.last).filter(|(id, _)| dag.signed(id, who)).count();
                 let members = &electorate.policy.members;
-                let broke = |who: &PersonaId| sides(who) > 1 || (sides(who) > 0 && electorate.left_above.contains(who));
+                let silent = |who: &PersonaId| electorate.left.contains(who) || dag.abstained(&found.last, who);
+                let broke = |who: &PersonaId| sides(who) > 1 || (sides(who) > 0 && silent(who));
                 let signers = dag.signers(&found.last).filter(|who| broke(who) && members.contains(who));
                 let signers = signers.copied().collect();
                 found.conflicts.push(Conflict { ancestor: found.last, certified, signers });

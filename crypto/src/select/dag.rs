@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearth_protocol::id::{NodeId, PersonaId};
+use hearth_protocol::id::{FrameId, NodeId, PersonaId};
 
 use super::{NodeInfo, NodePolicy, Revocation, Revoked, SelectionInput};
 
@@ -15,6 +15,10 @@ pub(crate) struct Dag<'a> {
     signers: BTreeMap<NodeId, BTreeSet<PersonaId>>,
     /// Who wrote a node below it.
     builders: BTreeMap<NodeId, BTreeSet<PersonaId>>,
+    /// Nacks, by frame.
+    nacks: BTreeMap<FrameId, BTreeSet<PersonaId>>,
+    /// Who said of which node that it signs no child of it.
+    abstained: BTreeSet<(NodeId, PersonaId)>,
 }
 
 impl<'a> Dag<'a> {
@@ -34,7 +38,13 @@ impl<'a> Dag<'a> {
             }
             reachable.insert(id);
         }
-        let mut dag = Self { input, children, reachable, signers: BTreeMap::new(), builders: BTreeMap::new() };
+        let mut nacks: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+        for (frame, signer) in &input.nacks {
+            nacks.entry(*frame).or_default().insert(*signer);
+        }
+        let (signers, builders, abstained) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
+        let mut dag = Self { input, children, reachable, signers, builders, nacks, abstained };
+        dag.abstained = dag.find_abstained();
         let mut signers = BTreeMap::new();
         for (node, signer) in input.signatures.iter().copied().chain(last_words(input)) {
             dag.mark_upwards(&mut signers, node, signer);
@@ -45,6 +55,18 @@ impl<'a> Dag<'a> {
         }
         (dag.signers, dag.builders) = (signers, builders);
         dag
+    }
+
+    /// Whom a commit takes out cannot open it, and has no say about it: by a Nack it abstains.
+    fn find_abstained(&self) -> BTreeSet<(NodeId, PersonaId)> {
+        let mut abstained = BTreeSet::new();
+        for (_, info) in self.nodes().filter(|_| !self.nacks.is_empty()) {
+            let were_in = &self.policy(&info.parent).members;
+            let taken_out = |who: &PersonaId| were_in.contains(who) && !info.policy.members.contains(who);
+            let by = info.frames.iter().flat_map(|frame| self.nacks(frame)).filter(taken_out);
+            abstained.extend(by.map(|who| (info.parent, who)));
+        }
+        abstained
     }
 
     fn mark_upwards(&self, marks: &mut BTreeMap<NodeId, BTreeSet<PersonaId>>, from: NodeId, who: PersonaId) {
@@ -85,6 +107,19 @@ impl<'a> Dag<'a> {
     pub(crate) fn signed_by(&self, who: &PersonaId) -> impl Iterator<Item = NodeId> {
         let all = self.input.signatures.iter().copied().chain(last_words(self.input));
         all.filter(move |(_, signer)| signer == who).map(|(node, _)| node)
+    }
+
+    pub(crate) fn nacks<'s>(&'s self, frame: &FrameId) -> impl Iterator<Item = PersonaId> + use<'s, 'a> {
+        self.nacks.get(frame).into_iter().flatten().copied()
+    }
+
+    /// Who abstains at a node.
+    pub(crate) fn abstainers(&self, of: &NodeId) -> impl Iterator<Item = PersonaId> {
+        self.abstained.iter().filter(move |(at, _)| at == of).map(|(_, who)| *who)
+    }
+
+    pub(crate) fn abstained(&self, of: &NodeId, who: &PersonaId) -> bool {
+        self.abstained.contains(&(*of, *who))
     }
 
     pub(crate) fn anybody_left(&self) -> bool {

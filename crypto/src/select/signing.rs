@@ -16,7 +16,8 @@ use super::{
 /// Whether `signer`, whose every earlier signature is in `input`, may sign `node`: it extends all that it signed
 /// before, or each branch that it leaves hangs on a final fork, is greater by (class, rank, seniority, slot, hash), and
 /// the signatures on lesser ones leave it no possible quorum. What a certificate made final may always be followed: no
-/// later signature can make its rival final. After its own Leave it signs nothing.
+/// later signature can make its rival final. After its own Leave it signs nothing, and where it abstained no child before one
+/// is final.
 #[must_use]
 pub fn may_sign(input: &SelectionInput, signer: &PersonaId, node: &NodeId) -> bool {
     let dag = Dag::new(input);
@@ -44,6 +45,14 @@ pub fn to_sign(input: &SelectionInput, signer: &PersonaId, holds: impl Fn(&NodeI
     (node != input.base && !dag.signed(&node, signer) && view.allows(&node)).then_some(node)
 }
 
+/// Whether `signer` may say that it signs no child of `node`: it has signed none. (Who does not know of a signature
+/// would count its author out where it counts.)
+#[must_use]
+pub fn may_abstain(input: &SelectionInput, signer: &PersonaId, node: &NodeId) -> bool {
+    let dag = Dag::new(input);
+    dag.contains(node) && !dag.children(node).any(|(child, _)| dag.signed(child, signer))
+}
+
 /// What a signer knows.
 struct View<'a> {
     dag: &'a Dag<'a>,
@@ -55,6 +64,10 @@ impl View<'_> {
     fn allows(&self, node: &NodeId) -> bool {
         let path = self.dag.path(node);
         if path.is_empty() || self.dag.open_leaves(&path).any(|r| r.subject == *self.signer) {
+            return false;
+        }
+        let abstains = |(at, child)| self.dag.abstained(at, self.signer) && !self.is_final(child);
+        if path.iter().zip(path.iter().skip(1)).any(abstains) {
             return false;
         }
         self.dag.signed_by(self.signer).all(|earlier| {
@@ -79,12 +92,15 @@ impl View<'_> {
         self.is_final(fork) && !self.is_final(child) && Electorate::at(self.dag, *fork).is_lost(child)
     }
 
-    /// Where the signer may go from a node: the certified child; else the branch that it signed last, or, when that is
-    /// lost, lesser ones that are not; else anywhere.
+    /// Where the signer may go from a node: the certified child; else, unless it abstained, the branch that it signed
+    /// last, or, when that is lost, lesser ones that are not and that it can open; else anywhere.
     fn open_branches(&self, node: &NodeId) -> BTreeSet<NodeId> {
         let children = || self.dag.children(node).map(|(id, _)| *id);
         if let Some(certified) = children().find(|id| self.is_final(id)) {
             return [certified].into();
+        }
+        if self.dag.abstained(node, self.signer) {
+            return BTreeSet::new();
         }
         let Some(own) = children().filter(|id| self.dag.signed(id, self.signer)).min_by_key(|id| self.key(id)) else {
             return children().collect();
@@ -92,6 +108,7 @@ impl View<'_> {
         if !self.is_lost(node, &own) {
             return [own].into();
         }
-        children().filter(|id| self.key(id) < self.key(&own) && !self.is_lost(node, id)).collect()
+        let lesser = children().filter(|id| self.key(id) < self.key(&own) && !self.is_lost(node, id));
+        lesser.filter(|id| self.dag.policy(id).members.contains(self.signer)).collect()
     }
 }

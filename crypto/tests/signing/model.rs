@@ -9,7 +9,7 @@ use std::{
 };
 
 use hearth_crypto::select::{
-    Class, NodeInfo, NodePolicy, Revocation, Revoked, SelectionInput, may_sign, select, to_sign,
+    Class, NodeInfo, NodePolicy, Revocation, Revoked, SelectionInput, may_abstain, may_sign, select, to_sign,
 };
 use hearth_protocol::id::{FrameId, NodeId, OpId, PersonaId};
 use stateright::{Checker as _, Model, Property};
@@ -35,6 +35,10 @@ fn person(n: usize) -> PersonaId {
 
 fn node(n: usize) -> NodeId {
     NodeId([n as u8; 32])
+}
+
+fn number(node: &NodeId) -> usize {
+    usize::from(node.0[0])
 }
 
 fn policy(facilitators: usize, people: usize) -> Arc<NodePolicy> {
@@ -64,6 +68,18 @@ impl World {
             self.policies[n] = policy(facilitators, self.people);
         }
         self.name = format!("{}, {facilitators} facilitators from node {from} on", self.name);
+        self
+    }
+
+    /// This node takes somebody out.
+    pub(crate) fn taking_out(mut self, node: usize, who: usize) -> Self {
+        let below: Vec<_> = (0..self.policies.len()).filter(|n| self.ancestry(*n) & (1 << node) != 0).collect();
+        for n in below {
+            let policy = Arc::make_mut(&mut self.policies[n]);
+            policy.facilitators.remove(&person(who));
+            policy.members.remove(&person(who));
+        }
+        self.name = format!("{}, node {node} takes {who} out", self.name);
         self
     }
 
@@ -102,9 +118,24 @@ impl World {
     }
 
     /// Roles of a person in every policy: people alike are interchangeable.
-    fn role(&self, who: usize) -> (bool, bool, Vec<bool>) {
-        let facilitates = self.policies.iter().map(|p| p.facilitators.contains(&person(who))).collect();
-        (self.equivocator == Some(who), self.silent == Some(who), facilitates)
+    fn role(&self, who: usize) -> (bool, bool, Vec<(bool, bool)>) {
+        let role = |p: &Arc<NodePolicy>| (p.facilitators.contains(&person(who)), p.members.contains(&person(who)));
+        (self.equivocator == Some(who), self.silent == Some(who), self.policies.iter().map(role).collect())
+    }
+
+    fn above(&self, n: usize) -> NodeId {
+        node(self.parents[n - 1])
+    }
+
+    /// Whom a node takes out cannot open it.
+    fn can_open(&self, who: usize, n: usize) -> bool {
+        self.policies[n].members.contains(&person(who))
+    }
+
+    /// Nodes that take somebody out.
+    fn takes_out(&self, who: usize) -> impl Iterator<Item = usize> + '_ {
+        let out = move |n: &usize| self.can_open(who, self.parents[n - 1]) && !self.can_open(who, *n);
+        (1..self.nodes()).filter(out)
     }
 
     fn honest(&self, who: usize) -> bool {
@@ -132,6 +163,8 @@ impl World {
         for (who, of) in facts.0.iter().enumerate() {
             let signed = (1..self.nodes()).filter(|n| of.signed & (1 << n) != 0);
             input.signatures.extend(signed.map(|n| (node(n), person(who))));
+            let nacked = (1..self.nodes()).filter(|n| of.nacked & (1 << n) != 0);
+            input.nacks.extend(nacked.map(|n| (FrameId([n as u8; 32]), person(who))));
             if let Some(at) = of.left {
                 let (ops, at_nodes) = ([OpId([who as u8; 32])].into(), [node(at.into())].into());
                 input.revocations.insert(Revocation { ops, subject: person(who), kind: Revoked::Left, at_nodes });
@@ -148,17 +181,20 @@ pub(crate) struct Acts {
     signed: u16,
     /// Where it left.
     left: Option<u8>,
+    /// Bits of the nodes by whose Nack it abstained.
+    nacked: u16,
 }
 
 /// What everybody did.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct State(Vec<Acts>);
 
-/// One signature, or one Leave.
+/// One signature, one Leave, or one Nack of what takes its author out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
     Sign { who: usize, node: usize },
     Leave { who: usize, node: usize },
+    Abstain { who: usize, node: usize },
 }
 
 /// How a run is judged.
@@ -254,7 +290,9 @@ impl Signing {
             let unsigned =
                 (1..self.world.nodes()).filter(last).map(move |n| Acts { signed: acts.signed & !(1 << n), ..acts });
             let stayed = acts.left.map(|_| Acts { left: None, ..acts });
-            unsigned.chain(stayed).map(move |less| {
+            let nacked = (1..self.world.nodes()).filter(move |n| acts.nacked & (1 << n) != 0);
+            let votes = nacked.map(move |n| Acts { nacked: acts.nacked & !(1 << n), ..acts });
+            unsigned.chain(stayed).chain(votes).map(move |less| {
                 let mut out = state.clone();
                 out.0[who] = less;
                 out
@@ -286,18 +324,28 @@ impl Signing {
         let acts = state.0[who];
         let all = acts.signed | acts.left.map_or(0, |at| self.world.ancestry(at.into()));
         let one_branch = (0..self.world.nodes()).any(|n| self.world.ancestry(n) == all);
-        !one_branch || acts.left.is_some_and(|at| self.world.ancestry(at.into()) != all)
+        let mut nacked = (1..self.world.nodes()).filter(|n| acts.nacked & (1 << n) != 0);
+        let signed = |n: &usize| acts.signed & (1 << n) != 0;
+        let broke_word = nacked.any(|n| {
+            (1..self.world.nodes()).filter(signed).any(|c| self.world.parents[c - 1] == self.world.parents[n - 1])
+        });
+        !one_branch || broke_word || acts.left.is_some_and(|at| self.world.ancestry(at.into()) != all)
     }
 
-    /// Views: everything, and everything less any one fact, and less every part of the Leaves.
+    /// Views: everything, and everything less any one fact, and less every part of the Leaves and abstentions.
     fn views(&self, state: &State) -> Vec<State> {
         let mut views: Vec<_> = self.one_less(state, None).collect();
-        let leavers: Vec<_> = (0..self.world.people).filter(|who| state.0[*who].left.is_some()).collect();
-        for unknown in 1..1 << leavers.len() {
+        let people = 0..self.world.people;
+        let left = people.clone().filter(|who| state.0[*who].left.is_some()).map(|who| (who, None));
+        let nacked = |who: usize| (1..self.world.nodes()).filter(move |n| state.0[who].nacked & (1 << n) != 0);
+        let abstained = people.flat_map(|who| nacked(who).map(move |n| (who, Some(n))));
+        let words: Vec<_> = left.chain(abstained).collect();
+        for unknown in 1..1 << words.len() {
             let mut view = state.clone();
-            for (bit, who) in leavers.iter().enumerate() {
-                if unknown & (1 << bit) != 0 {
-                    view.0[*who].left = None;
+            for (_, (who, word)) in words.iter().enumerate().filter(|(bit, _)| unknown & (1 << bit) != 0) {
+                match word {
+                    None => view.0[*who].left = None,
+                    Some(n) => view.0[*who].nacked &= !(1 << n),
                 }
             }
             views.push(view);
@@ -323,8 +371,10 @@ impl Signing {
     /// What the engine signs is allowed.
     fn offers_are_allowed(&self, state: &State) -> bool {
         let input = self.world.input(state);
-        (0..self.world.people)
-            .all(|who| to_sign(&input, &person(who), |_| true).is_none_or(|n| (self.rule)(&input, &person(who), &n)))
+        (0..self.world.people).all(|who| {
+            let next = to_sign(&input, &person(who), |n| self.world.can_open(who, number(n)));
+            next.is_none_or(|n| (self.rule)(&input, &person(who), &n))
+        })
     }
 
     /// Once everybody honest knows everything, signing by turns ends with a leaf of the tree final.
@@ -342,14 +392,18 @@ impl Signing {
         fine
     }
 
+    /// By turns everybody signs what it holds; who is out at the tip abstains as well.
     fn settles(&self, mut state: State, turns: &[usize]) -> bool {
         let acts = |who: &usize| self.world.silent != Some(*who);
         loop {
             let mut moved = false;
             for who in turns.iter().copied().filter(acts) {
                 let input = self.world.input(&state);
-                if let Some(n) = to_sign(&input, &person(who), |_| true) {
-                    state.0[who].signed |= self.world.ancestry(usize::from(n.0[0]));
+                if let Some(n) = to_sign(&input, &person(who), |n| self.world.can_open(who, number(n))) {
+                    state.0[who].signed |= self.world.ancestry(number(&n));
+                    moved = true;
+                } else if let Some(n) = self.abstains(&state, &input, who) {
+                    state.0[who].nacked |= 1 << n;
                     moved = true;
                 }
             }
@@ -357,12 +411,21 @@ impl Signing {
                 break;
             }
         }
-        let last = select(&self.world.input(&state)).last_certified;
-        let last = usize::from(last.0[0]);
+        let last = number(&select(&self.world.input(&state)).last_certified);
         // Where every facilitator left, there is nobody whose signature would count.
         let decides = |who: &usize| self.world.policies[last].facilitators.contains(&person(*who));
         let nobody = (0..self.world.people).filter(decides).all(|who| state.0[who].left.is_some());
         nobody || !self.world.parents.contains(&last)
+    }
+}
+
+impl Signing {
+    /// What takes it out on the way to the tip, unless it abstained already.
+    fn abstains(&self, state: &State, input: &SelectionInput, who: usize) -> Option<usize> {
+        let path = select(input).path;
+        let n = self.world.takes_out(who).find(|n| path.contains(&node(*n)))?;
+        let may = may_abstain(input, &person(who), &self.world.above(n));
+        (state.0[who].nacked & (1 << n) == 0 && may).then_some(n)
     }
 }
 
@@ -383,10 +446,17 @@ impl Model for Signing {
             }
             let may = |n: usize| !self.world.honest(who) || self.allowed(state, who, n);
             for n in 1..self.world.nodes() {
-                if acts.signed & (1 << n) == 0 && may(n) {
+                let opens = self.world.can_open(who, n) || !self.world.honest(who);
+                if acts.signed & (1 << n) == 0 && opens && may(n) {
                     out.push(Step::Sign { who, node: n });
                 }
             }
+            let input = self.world.input(state);
+            let new = |n: &usize| acts.nacked & (1 << n) == 0;
+            let unsigned =
+                |n: &usize| !self.world.honest(who) || may_abstain(&input, &person(who), &self.world.above(*n));
+            let nacks = self.world.takes_out(who).filter(new).filter(unsigned);
+            out.extend(nacks.map(|n| Step::Abstain { who, node: n }));
             if left < self.world.leaves && acts.left.is_none() {
                 // Where everything it signed is above; an equivocator anywhere.
                 let extends = |n: usize| self.world.ancestry(n) & acts.signed == acts.signed;
@@ -404,6 +474,7 @@ impl Model for Signing {
         match step {
             Step::Sign { who, node } => next.0[who].signed |= self.world.ancestry(node),
             Step::Leave { who, node } => next.0[who].left = Some(node as u8),
+            Step::Abstain { who, node } => next.0[who].nacked |= 1 << node,
         }
         Some(self.canonical(&next))
     }

@@ -79,6 +79,42 @@ fn who_left_signs_no_more_and_strands_nobody() {
     assert_eq!(to_sign(&draw.input, &person(0), |_| true), Some(node(3)));
 }
 
+/// Persons 1 and 2 stand on different children of node 1, which person 0 will never sign: it left on node 2.
+#[test]
+fn who_left_on_what_is_ruled_out_is_not_waited_for() {
+    let draw = Drawing::new(3, 0).by(1, 0, 1).by(2, 0, 0).by(3, 1, 1).by(4, 1, 2).signed(3, &[1]).signed(4, &[2]);
+    assert_eq!(to_sign(&draw.input, &person(2), |_| true), None, "person 0 may make node 4 final");
+    let draw = draw.revoked(50, 0, Revoked::Left, 2);
+    assert_eq!(to_sign(&draw.input, &person(2), |_| true), Some(node(3)));
+    assert_eq!(select(&draw.signed(3, &[2]).input).last_certified, node(3));
+}
+
+/// Of two facilitators and four others, person 1 and two stand on node 2; person 0 and one on node 1, which takes the last one out.
+#[test]
+fn who_is_taken_out_abstains_and_the_others_are_enough() {
+    let out = |p: &Arc<NodePolicy>| {
+        let members = p.members.iter().copied().filter(|m| *m != person(103)).collect();
+        Arc::new(NodePolicy { members, facilitators: p.facilitators.clone() })
+    };
+    let draw = Drawing::new(2, 4).by(1, 0, 0).by(2, 0, 1).change(1, |i| i.policy = out(&i.policy));
+    let draw = draw.signed(2, &[1, 100, 101]).signed(1, &[0, 102]);
+    let may = |draw: &Drawing, id| may_sign(&draw.input, &person(103), &node(id));
+    let holds = |id: &NodeId| *id != node(1);
+    let people = [0, 1, 100, 101, 102, 103];
+    let waits = |draw: &Drawing| people.iter().all(|who| to_sign(&draw.input, &person(*who), holds).is_none());
+    assert!(select(&draw.input).certified.is_empty() && waits(&draw), "each of them waits for person 103");
+    assert!(may(&draw, 2) && may_abstain(&draw.input, &person(103), &node(0)));
+    assert!(!may_abstain(&draw.clone().signed(2, &[103]).input, &person(103), &node(0)), "it signed one");
+
+    let draw = draw.nacked(1, &[103]);
+    assert_eq!(select(&draw.input).last_certified, node(2));
+    assert!(select(&draw.input).void.is_empty(), "it has no say about what takes it out");
+    assert!(may(&draw, 2), "node 2 is final: it may follow");
+    let fewer = Drawing { input: SelectionInput { signatures: [(node(1), person(0))].into(), ..draw.input }, ..draw };
+    assert!(!may(&fewer, 2) && !may(&fewer, 1), "it gave its word");
+    assert_eq!(to_sign(&fewer.input, &person(103), |_| true), None);
+}
+
 /// Persons 1 and 2 follow the rule; person 0 made both certificates by signing nodes 2 and 3, and is shown with them.
 #[test]
 fn an_equivocator_outside_both_certificates_is_shown_too() {
