@@ -105,10 +105,11 @@ impl Outbox {
     }
 
     /// Parts that a relay does not have and that are not under way, control first, then in order; at most `room`, and
-    /// only for queues that are open.
-    pub(crate) fn wanting(&self, relay: &str, room: usize, open: &Open) -> Vec<(u64, usize)> {
+    /// only for queues that are open, of what was said after a time.
+    pub(crate) fn wanting(&self, relay: &str, room: usize, open: &Open, after: Option<Timestamp>) -> Vec<(u64, usize)> {
         let (control, daily): (Vec<_>, Vec<_>) = self.items.values().partition(|i| i.control);
         let waiting = control.into_iter().chain(daily).filter(|i| !i.held.iter().any(|r| r == relay));
+        let waiting = waiting.filter(|i| after.is_none_or(|at| i.since > at));
         let waiting = waiting.filter(|i| open.contains(&(i.network, (!i.control).then_some(i.day))));
         let parts = waiting.flat_map(|i| (0..i.parts.len()).map(|p| (i.number, p)));
         parts.filter(|(n, p)| !self.is_taken(relay, *n, *p)).take(room).collect()
@@ -191,17 +192,18 @@ mod tests {
         o.push(item(0, false, 2));
         o.push(item(1, true, 1));
         let open = Open::from([(NodeId([0; 32]), None), (NodeId([0; 32]), Some(Day(1)))]);
-        assert_eq!(o.wanting("a", 9, &open), vec![(1, 0), (0, 0), (0, 1)], "control first");
+        assert_eq!(o.wanting("a", 9, &open, None), vec![(1, 0), (0, 0), (0, 1)], "control first");
         let control = Open::from([(NodeId([0; 32]), None), (NodeId([0; 32]), Some(Day(2)))]);
-        assert_eq!(o.wanting("a", 9, &control), vec![(1, 0)], "what cannot be put takes nobody's place");
+        assert_eq!(o.wanting("a", 9, &control, None), vec![(1, 0)], "what cannot be put takes nobody's place");
         o.sent("a", 0, 0);
-        assert_eq!(o.wanting("a", 9, &open), vec![(1, 0), (0, 1)]);
+        assert_eq!(o.wanting("a", 9, &open, None), vec![(1, 0), (0, 1)]);
         assert!(!o.stored("a", 0, 0));
         o.relay_lost("a");
-        assert_eq!(o.wanting("a", 1, &open), vec![(1, 0)]);
+        assert_eq!(o.wanting("a", 1, &open, None), vec![(1, 0)]);
         assert!(o.stored("a", 0, 1));
         assert!(!o.stored("a", 0, 1), "held once");
-        assert_eq!(o.wanting("b", 9, &open).len(), 3);
+        assert!(o.wanting("b", 9, &open, Some(Timestamp(0))).is_empty(), "nothing was said after that");
+        assert_eq!(o.wanting("b", 9, &open, None).len(), 3);
         assert!(o.remove(0).is_some() && o.get(0).is_none());
     }
 

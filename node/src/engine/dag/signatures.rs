@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use hearth_crypto::{mls::MlsNode, persona, policy::PolicyLog, select};
 use hearth_protocol::{
     frame::{Control, NodeSignature, signature_message},
-    id::{GroupId, NodeId, PersonaId},
+    id::{FrameId, GroupId, NodeId, PersonaId},
     limits::DOOR_SIGNATURES_MAX,
 };
 
@@ -154,7 +154,8 @@ impl<N: MlsNode> Dag<N> {
 
     /// What a Leave names: it counts as its author's last signature.
     pub(crate) fn leaves_at(&self, log: &PolicyLog, who: &PersonaId) -> NodeId {
-        if select::may_sign(&self.selection(log), who, &self.tip) {
+        let selection = self.selection(log);
+        if select::may_sign(&selection, who, &self.tip) {
             return self.tip;
         }
         let own = self
@@ -163,7 +164,29 @@ impl<N: MlsNode> Dag<N> {
             .keys()
             .filter(|(_, p)| p == who)
             .filter_map(|(n, _)| Some((self.nodes.get(n)?.depth, *n)));
-        own.max().map_or(self.tip, |(_, node)| node)
+        let may = |node: &NodeId| select::may_sign(&selection, who, node);
+        let above = || std::iter::successors(Some(self.tip), |n| self.nodes.get(n)?.parent).find(may);
+        own.max().map(|(_, node)| node).or_else(above).unwrap_or(self.certified)
+    }
+
+    /// The commit on the way to the tip that takes `who` out, and its parent: by a Nack of it `who` abstains, if it
+    /// may and has not.
+    pub(crate) fn to_abstain(&self, log: &PolicyLog, who: &PersonaId) -> Option<(FrameId, NodeId)> {
+        let mut at = self.tip;
+        loop {
+            let entry = self.nodes.get(&at)?;
+            let (parent, made) = (entry.parent?, entry.made.as_ref()?);
+            let stays = |node: &NodeId| self.nodes.get(node).is_some_and(|e| e.policy.members.contains(who));
+            if stays(&at) {
+                return None;
+            }
+            if stays(&parent) {
+                let may =
+                    self.nack(&made.frame, who).is_none() && select::may_abstain(&self.selection(log), who, &parent);
+                return may.then_some((made.frame, parent));
+            }
+            at = parent;
+        }
     }
 }
 

@@ -146,8 +146,8 @@ impl<M: Mls> Group<M> {
                 };
                 self.ask(&address, action, Some(read), asked, ctx);
             }
+            self.offer(&address, ctx);
             if !self.listens() {
-                self.offer(&address, ctx);
                 self.hand_in(&address, ctx);
                 self.offer_answers(&address, ctx);
             }
@@ -188,7 +188,8 @@ impl<M: Mls> Group<M> {
             open.retain(|(_, day)| day.is_none());
         }
         let room = PUTS_UNDER_WAY.saturating_sub(self.outbox.under_way(address));
-        for (number, part) in self.outbox.wanting(address, room, &open) {
+        // Who was removed says nothing but what it signs since then: the rest waits for it to be a member again.
+        for (number, part) in self.outbox.wanting(address, room, &open, self.removed_at) {
             let Some(item) = self.outbox.get(number) else { continue };
             let day = (!item.control).then_some(item.day);
             let (Some(queue), Some(bytes)) = (self.desk.queue_for(address, &item.network, day), item.parts.get(part))

@@ -1,8 +1,9 @@
-//! What this member says, and hears, about commits that cannot be opened.
+//! What this member says, and hears, about commits that it cannot open.
 
 use hearth_crypto::mls::Mls;
 use hearth_protocol::{
     frame::{Control, Nack, nack_message},
+    id::{FrameId, NodeId},
     packet::Packet,
 };
 
@@ -17,13 +18,25 @@ impl<M: Mls> Group<M> {
         }
         let me = self.me();
         for (frame, parent) in self.dag.to_nack(&me) {
-            let Some(network) = self.dag.entry(&parent).map(|e| e.network) else { continue };
-            let sig = self.keys.sign_as_persona(&nack_message(&self.id, &frame));
-            let nack = Nack { frame, persona: me, sig };
-            if self.dag.offer_nack(&self.id, &nack) {
-                self.save_nack(&nack, ctx);
-                self.publish_control(Control::Nack(nack), network, ctx);
-            }
+            self.say_nack(frame, &parent, ctx);
+        }
+    }
+
+    /// Who is out says that it decides no more about what follows where it was in last: those who stay may need its
+    /// word, and cannot tell silence from a signature that is on its way.
+    pub(super) fn abstain(&mut self, ctx: &mut Ctx<'_, M>) {
+        if let Some((frame, parent)) = self.dag.to_abstain(&self.log, &self.me()) {
+            self.say_nack(frame, &parent, ctx);
+        }
+    }
+
+    fn say_nack(&mut self, frame: FrameId, parent: &NodeId, ctx: &mut Ctx<'_, M>) {
+        let Some(network) = self.dag.entry(parent).map(|e| e.network) else { return };
+        let sig = self.keys.sign_as_persona(&nack_message(&self.id, &frame));
+        let nack = Nack { frame, persona: self.me(), sig };
+        if self.dag.offer_nack(&self.id, &nack) {
+            self.save_nack(&nack, ctx);
+            self.publish_control(Control::Nack(nack), network, ctx);
         }
     }
 

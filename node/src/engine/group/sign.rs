@@ -1,4 +1,4 @@
-//! When this member signs a node, which is how nodes become final.
+//! When this member signs a node, which is how nodes become final, or says that it signs none.
 
 use hearth_crypto::mls::Mls;
 use hearth_protocol::{
@@ -24,10 +24,11 @@ pub(crate) struct Signing {
 
 impl<M: Mls> Group<M> {
     /// Signs what should be signed, once it is time. Who is in touch with nobody signs nothing: what others did
-    /// meanwhile may be the better branch, and a signature binds.
+    /// meanwhile may be the better branch, and a signature binds. Who was removed still decides where it was in last.
     pub(super) fn sign_if_due(&mut self, ctx: &mut Ctx<'_, M>) {
         let me = self.me();
-        let Some(facilitates) = self.dag.decides(&me).filter(|_| self.is_joined() && !self.stranded) else {
+        let takes_part = (self.is_joined() && !self.stranded) || self.listens();
+        let Some(facilitates) = self.dag.decides(&me).filter(|_| takes_part) else {
             self.signing = Signing::default();
             return;
         };
@@ -49,6 +50,7 @@ impl<M: Mls> Group<M> {
         } else {
             self.signing.due = None;
             self.sign(ctx);
+            self.reselect(ctx);
         }
     }
 
@@ -63,8 +65,8 @@ impl<M: Mls> Group<M> {
         if self.dag.entry(&self.dag.certified).is_none_or(|last| last.depth < self.signed_to) {
             return;
         }
-        let Some(node) = self.dag.to_sign(&self.log, &me) else { return };
-        for node in self.dag.signs_with(node, &me) {
+        let node = self.dag.to_sign(&self.log, &me);
+        for node in node.map(|node| self.dag.signs_with(node, &me)).unwrap_or_default() {
             let Some(network) = self.dag.entry(&node).map(|e| e.network) else { continue };
             let sig = self.keys.sign_as_persona(&signature_message(&self.id, &node));
             let signature = NodeSignature { node, persona: me, sig };
@@ -74,7 +76,9 @@ impl<M: Mls> Group<M> {
                 self.publish_control(Control::Signature(signature), network, ctx);
             }
         }
-        self.reselect(ctx);
+        if self.listens() {
+            self.abstain(ctx);
+        }
     }
 
     pub(super) fn take_signature(&mut self, signature: &NodeSignature, ctx: &mut Ctx<'_, M>) {
