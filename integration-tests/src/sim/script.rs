@@ -199,13 +199,13 @@ impl<M: Mls> World<M> {
         match act {
             Act::Say(node) => self.say(story, *node),
             Act::Edit(node, which) => {
-                if let Some(message) = some_message(story, *which) {
+                if let Some(message) = some_message(story, *which).filter(|_| self.has_everybody(story, *node)) {
                     let text = format!("{CANARY} said better");
                     self.ask(*node, Command::MessageEdit { group, message, text });
                 }
             }
             Act::React(node, which, on) => {
-                if let Some(message) = some_message(story, *which) {
+                if let Some(message) = some_message(story, *which).filter(|_| self.has_everybody(story, *node)) {
                     self.ask(*node, Command::MessageReact { group, message, reaction: Reaction::WithYou, on: *on });
                 }
             }
@@ -316,6 +316,20 @@ impl<M: Mls> World<M> {
         }
     }
 
+    /// Whether everybody who came in is in at a node's tip. What is done to a message while somebody is outside is not owed to
+    /// them, as nothing is that is said meanwhile: they show the message otherwise.
+    fn has_everybody(&mut self, story: &Story, node: usize) -> bool {
+        let Some((_, roster)) = self.tip(node, story.group) else { return false };
+        let show = Command::GroupShow { group: story.group };
+        let Some(Answer::Group { members, .. }) = self.query(node, show) else { return false };
+        let mut known: Vec<_> = members.iter().map(|m| m.persona).collect();
+        known.sort_unstable();
+        let stays = |n: &usize| !story.removed.contains(n) && story.gone != Some(*n);
+        let mut came = (0..self.nodes.len()).filter(stays).filter_map(|n| story.persona.get(n).copied().flatten());
+        let here = outside(&known, &roster).is_some_and(|out| out.is_empty());
+        here && came.all(|persona| known.contains(&persona))
+    }
+
     /// Depth and roster hash of a node's tip.
     fn tip(&mut self, node: usize, group: GroupId) -> Option<(u64, String)> {
         let depth = self.nodes.get(node)?.engine.as_ref()?.depth(&group)?;
@@ -389,6 +403,9 @@ impl<M: Mls> World<M> {
         let mut broken = Ok(());
         for round in 1..=ROUNDS {
             self.let_in(story);
+            if round == ROUNDS / 2 + 1 {
+                self.come_back(story, &here);
+            }
             for node in &here {
                 self.look_who_is_in(story, *node);
                 if !story.removed.contains(node) {
@@ -404,6 +421,31 @@ impl<M: Mls> World<M> {
             }
         }
         broken.map(|()| ROUNDS)
+    }
+
+    /// Whose join was lost, and its link with it, asks for a new one, as the app tells it to.
+    fn come_back(&mut self, story: &Story, here: &[usize]) {
+        let group = story.group;
+        let Some(Answer::Group { members, .. }) = self.query(0, Command::GroupShow { group }) else { return };
+        let is_outside = |node: &usize| {
+            let persona = story.persona.get(*node).copied().flatten();
+            !story.removed.contains(node) && persona.is_some_and(|p| members.iter().all(|m| m.persona != p))
+        };
+        let outside: Vec<_> = here.iter().copied().filter(is_outside).collect();
+        if outside.is_empty() {
+            return;
+        }
+        let uses = u32::try_from(outside.len()).ok();
+        let ask = Command::InviteCreate { group, uses, expires_in_s: None, role: None };
+        let invite = self.ask(0, ask);
+        self.wait(12_000);
+        let reply = self.nodes.get_mut(0).and_then(|n| n.replies.remove(&invite));
+        let Some(Ok(Answer::Invite { link, .. })) = reply else { return };
+        for node in outside {
+            let link = Secret::new(link.expose().to_owned());
+            self.ask(node, Command::GroupJoin { link, persona: None, introduction: None, accept_charter: true });
+            self.wait(5_000);
+        }
     }
 
     /// Whether a removal without a reply stands is what the founder's log says.

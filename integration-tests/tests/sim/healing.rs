@@ -42,6 +42,25 @@ fn whose_join_was_lost_with_its_link_comes_back_by_another() {
     scene.agree().unwrap_or_else(|failure| panic!("{failure}"));
 }
 
+/// Of two facilitators each has part of the group with it, and both sides sign. One took out whose word is what both
+/// lack: it says that it gives none, and one of them is final.
+#[test]
+fn who_is_out_is_not_waited_for() {
+    for seed in 0..10 {
+        // The founder and nodes 2 and 5 on one side; nodes 1, 3 and 4 and the relay on the other.
+        let acts = vec![
+            (200, Act::Promote(3, true)),
+            (60_000, Act::Partition { side: 1 | 1 << 2 | 1 << 5, one_way: false }),
+            (10_000, Act::Remove(5)),
+            (200, Act::Charter(3)),
+            (1_200_000, Act::Mend),
+        ];
+        let plan = Plan { seed, ..calm(6, acts) };
+        let report = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+        assert_eq!(report.removed, 1, "{plan}");
+    }
+}
+
 /// Each side of a cut takes out a member of the other and changes the charter, and both go on: what either did in the
 /// network that its own removal began reaches the other, which never was in it.
 #[test]
