@@ -1,5 +1,7 @@
 //! Who slept for long, and who leaves.
 
+use std::collections::BTreeSet;
+
 use hearth_integration_tests::sim::{Act, Scene};
 use hearth_node::app::{Command, Kind, Notice, Secret};
 
@@ -37,6 +39,59 @@ fn who_slept_too_long_comes_back_by_a_link() {
     scene.agree().unwrap_or_else(|failure| panic!("{failure}"));
     assert_eq!(scene.messages(3).len(), 12);
     assert_eq!(scene.try_link(3, &link), Some(Kind::Conflict), "it is in already");
+}
+
+/// The same, with everybody else asleep: it is told how much is missing, of who was there before it and of who came meanwhile,
+/// until somebody hands it over. Whoever comes in is told of no past that is not its own.
+#[test]
+fn who_comes_back_is_shown_what_is_missing_and_a_newcomer_is_not() {
+    const DAY: u64 = 24 * 3_600_000;
+    let mut scene = Scene::with_stranger((5, false), 2, model).unwrap();
+    let missing = |scene: &Scene<_>, node: usize| {
+        let gap = |n: &Notice| match n {
+            Notice::GapFound { persona, missing, .. } => Some((*persona, *missing)),
+            _ => None,
+        };
+        scene.notices(node).iter().filter_map(gap).collect::<BTreeSet<_>>()
+    };
+    scene.soon();
+    scene.sleep(3);
+    (0..3).for_each(|_| scene.say(2));
+    assert!(scene.join(4));
+    scene.say(2);
+    scene.soon();
+    assert_eq!((scene.messages(4).len(), missing(&scene, 4)), (1, BTreeSet::new()), "a newcomer");
+    let others = [0, 1, 2, 4];
+    for n in 0..10 {
+        others.iter().for_each(|node| scene.sleep(*node));
+        scene.wait(20 * DAY);
+        others.iter().for_each(|node| scene.wake(*node));
+        scene.soon();
+        scene.act(Act::Charter(n % 2));
+        scene.say(4);
+        scene.soon();
+    }
+    let link = scene.invite(1, 86_400).unwrap();
+    others.iter().for_each(|node| scene.sleep(*node));
+    scene.wake(3);
+    scene.soon();
+    assert_eq!(scene.try_link(3, &link), None);
+    scene.soon();
+    assert_eq!((scene.messages(3).len(), missing(&scene, 3)), (0, BTreeSet::new()), "nothing is here that shows it");
+    scene.sleep(3);
+    others.iter().for_each(|node| scene.wake(*node));
+    scene.soon();
+    others[2..].iter().for_each(|node| scene.say(*node));
+    scene.soon();
+    others.iter().for_each(|node| scene.sleep(*node));
+    // What it knows of its absence outlasts a start.
+    scene.wake(3);
+    scene.soon();
+    assert_eq!(scene.messages(3).len(), 2);
+    assert_eq!(missing(&scene, 3), BTreeSet::from([(scene.persona(2), 4), (scene.persona(4), 10)]));
+    assert_eq!(missing(&scene, 4), BTreeSet::new());
+    scene.agree().unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!(scene.messages(3).len(), 16);
 }
 
 /// Who leaves while the relay is away, and looks at a link to the same group in the next moment, has left all the same.

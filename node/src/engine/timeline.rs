@@ -278,12 +278,15 @@ impl Timeline {
         ends.filter(|(_, _, id)| self.kept.get(id).is_some_and(|k| k.persona == *persona)).collect()
     }
 
-    /// Envelopes missing between the first and the last known of each device.
-    pub(crate) fn gaps(&self) -> impl Iterator<Item = (PersonaId, u64)> + '_ {
-        self.chains.values().filter_map(|chain| {
-            let (first, (last, id)) = (chain.first_key_value()?.0, chain.last_key_value()?);
-            let missing = last - first + 1 - chain.len() as u64;
-            (missing > 0).then(|| self.kept.get(id).map(|k| (k.persona, missing)))?
+    /// Envelopes missing of each device: between the first and the last that are here, and before the first where `whole`
+    /// says of it that they ought to be here.
+    pub(crate) fn gaps(&self, whole: impl Fn(&Kept) -> bool) -> impl Iterator<Item = (PersonaId, u64)> {
+        self.chains.values().filter_map(move |chain| {
+            let ((first, oldest), (last, _)) = (chain.first_key_value()?, chain.last_key_value()?);
+            let oldest = self.kept.get(oldest)?;
+            let before = if whole(oldest) { 0 } else { first.saturating_sub(1) };
+            let missing = last.saturating_sub(before).saturating_sub(chain.len() as u64);
+            (missing > 0).then_some((oldest.persona, missing))
         })
     }
 

@@ -4,10 +4,19 @@
 use std::collections::BTreeMap;
 
 use hearth_crypto::mls::Mls;
-use hearth_protocol::{id::PersonaId, time::Timestamp};
+use hearth_protocol::{
+    id::PersonaId,
+    time::{Day, Timestamp},
+};
 
 use super::Group;
-use crate::{app::Notice, engine::ctx::Ctx};
+use crate::{
+    app::Notice,
+    engine::{ctx::Ctx, timeline::Kept},
+};
+
+/// Relays keep what is said this long ([R-82]).
+const KEPT_DAYS: u64 = 30;
 
 /// How long a gap may be before it is shown.
 const SHOW_MS: u64 = 30_000;
@@ -28,13 +37,33 @@ pub(crate) struct Gaps {
     unknown: usize,
     asked: u32,
     ask_at: Timestamp,
+    /// The last day before it was away for longer than relays keep what is said, the first time.
+    pub(super) away: Option<Day>,
+}
+
+/// Whether what lies before the first envelope of an author that is here, said on a day, ought to be here: the author came
+/// when this member was in (each by the depth of its first leaf); or else nobody can tell, and this member was away.
+fn is_owed(came: Option<u64>, since: Option<u64>, said: Day, away: Option<Day>) -> bool {
+    let came_later = came.zip(since).is_some_and(|(came, since)| came >= since);
+    came_later || away.is_some_and(|away| said >= away)
 }
 
 impl<M: Mls> Group<M> {
+    /// Relays are read again, for the first time since `synced`.
+    pub(super) fn note_absence(&mut self, today: Day) {
+        if today.0.saturating_sub(self.synced.0) > KEPT_DAYS {
+            self.gaps.away.get_or_insert(self.synced);
+        }
+    }
+
     /// Shows gaps that stay.
     pub(super) fn show_gaps(&mut self, ctx: &mut Ctx<'_, M>) {
         let mut open: BTreeMap<PersonaId, u64> = BTreeMap::new();
-        for (persona, missing) in self.timeline.gaps() {
+        let elders = self.dag.tip_entry().map(|tip| &tip.elders);
+        let came = |persona: &PersonaId| elders.and_then(|e| e.get(persona)).map(|(depth, _)| *depth);
+        let (since, away) = (came(&self.me()), self.gaps.away);
+        let whole = |first: &Kept| is_owed(came(&first.persona), since, first.sent_at.start().day(), away);
+        for (persona, missing) in self.timeline.gaps(whole) {
             let sum = open.entry(persona).or_default();
             *sum = sum.saturating_add(missing);
         }
@@ -80,3 +109,6 @@ impl<M: Mls> Group<M> {
         ctx.wake_at(self.gaps.ask_at);
     }
 }
+
+#[cfg(test)]
+mod tests;

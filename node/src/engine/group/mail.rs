@@ -154,6 +154,7 @@ impl<M: Mls> Group<M> {
         }
         let read = self.desk.sessions.keys().any(|a| self.is_relay(a) && self.desk.is_read(a));
         if read && self.synced < ctx.today() {
+            self.note_absence(ctx.today());
             self.synced = ctx.today();
             self.save_group(ctx);
         }

@@ -64,6 +64,9 @@ pub(crate) struct GroupRow {
     /// When it was removed, while that may still turn out otherwise.
     #[n(12)]
     removed_at: Option<Timestamp>,
+    /// The last day before it was away for long, if it was.
+    #[n(13)]
+    away: Option<Day>,
 }
 
 impl Drop for GroupRow {
@@ -174,6 +177,7 @@ impl<M: Mls> Group<M> {
             link_secret: self.link_secret.as_ref().map(|s| **s),
             signed_to: self.signed_to,
             removed_at: self.removed_at,
+            away: self.gaps.away,
         };
         let value = cbor::to_vec(&row);
         ctx.write(self.id, Table::Group, b"", Some(value));
@@ -327,6 +331,7 @@ impl<M: Mls> Group<M> {
         group.draft.clone_from(&own.draft);
         group.signed_to = own.signed_to;
         group.removed_at = own.removed_at;
+        group.gaps.away = own.away;
         group.saved = Saved { ops: group.log.ops_in_order().map(|(id, _)| id).collect(), nodes };
         for row in of(Table::Envelope) {
             let envelope = EnvelopeId(tail(row).try_into().ok()?);

@@ -78,9 +78,23 @@ fn gaps_are_counted_between_first_and_last() {
         (k.device, k.seq) = (DeviceId([9; 32]), seq);
         t.insert(id(n), k);
     }
-    assert_eq!(t.gaps().collect::<Vec<_>>(), vec![(PersonaId([1; 32]), 2)]);
+    assert_eq!(t.gaps(|_| false).collect::<Vec<_>>(), vec![(PersonaId([1; 32]), 2)]);
     assert_eq!(t.chain_end(&DeviceId([9; 32])), (9, id(3)));
     assert_eq!(t.chain_end(&DeviceId([8; 32])), (1, EnvelopeId([0; 32])));
+}
+
+#[test]
+fn a_chain_that_ought_to_be_whole_is_counted_from_its_beginning() {
+    let mut t = Timeline::default();
+    for (n, seq, device) in [(1, 4, 8), (2, 6, 8), (3, 1, 9), (4, 2, 9), (5, u64::MAX, 7)] {
+        let mut k = kept(n, 1, &[], Says::Post);
+        (k.device, k.persona, k.seq) = (DeviceId([device; 32]), PersonaId([device; 32]), seq);
+        t.insert(id(n), k);
+    }
+    let gaps = |whole: fn(&Kept) -> bool| t.gaps(whole).collect::<Vec<_>>();
+    assert_eq!(gaps(|_| false), [(PersonaId([8; 32]), 1)]);
+    assert_eq!(gaps(|first| first.seq == 4), [(PersonaId([8; 32]), 4)], "it is asked about the first one only");
+    assert_eq!(gaps(|_| true), [(PersonaId([7; 32]), u64::MAX - 1), (PersonaId([8; 32]), 4)]);
 }
 
 #[test]
