@@ -38,6 +38,8 @@ const POLICIES: usize = 8;
 /// Final nodes after each other whose seniority is tried for picking the tip.
 const ROUNDS: usize = 8;
 
+#[cfg(test)]
+pub(super) use base::tests::Alone;
 pub(crate) use base::{Left, Origin};
 
 /// One node.
@@ -545,3 +547,6 @@ fn grown(elders: &Arc<Elders>, facts: &NodeFacts, depth: u64) -> Arc<Elders> {
     }
     Arc::new(grown)
 }
+
+#[cfg(test)]
+mod tests;

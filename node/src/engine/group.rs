@@ -495,3 +495,6 @@ impl<M: Mls> Group<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

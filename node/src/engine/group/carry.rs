@@ -233,3 +233,6 @@ impl<M: Mls> Group<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

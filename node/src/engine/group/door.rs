@@ -458,3 +458,6 @@ impl<M: Mls> Group<M> {
         self.ask(address, action, Some(old), Asked::Slot(slot), ctx);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -436,6 +436,9 @@ impl<M: Mls> Group<M> {
             Ok(SyncMessage::Reconcile { set, to_initiator, payload }) if greeted => {
                 if to_initiator {
                     self.reconcile_ours(link, set, &payload, ctx)
+
+#[cfg(test)]
+mod tests;
                 } else {
                     self.reconcile_theirs(link, set, &payload, ctx)
                 }

@@ -282,6 +282,9 @@ impl<M: Mls> Group<M> {
     }
 
     fn mailbox_keys(&self) -> Vec<(String, [u8; 32])> {
+
+#[cfg(test)]
+mod tests;
         self.desk.sessions.iter().filter_map(|(a, s)| Some((a.clone(), s.key?))).collect()
     }
 }

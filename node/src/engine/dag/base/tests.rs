@@ -15,12 +15,12 @@ use super::*;
 use crate::engine::dag::Offered;
 
 /// A founder's DAG, and the log that it realises.
-pub(in crate::engine::dag) struct Alone {
-    pub(in crate::engine::dag) mls: ModelMls,
-    pub(in crate::engine::dag) keys: DeviceKeys,
-    pub(in crate::engine::dag) group: GroupId,
-    pub(in crate::engine::dag) log: PolicyLog,
-    pub(in crate::engine::dag) dag: Dag<ModelNode>,
+pub(in crate::engine) struct Alone {
+    pub(in crate::engine) mls: ModelMls,
+    pub(in crate::engine) keys: DeviceKeys,
+    pub(in crate::engine) group: GroupId,
+    pub(in crate::engine) log: PolicyLog,
+    pub(in crate::engine) dag: Dag<ModelNode>,
 }
 
 fn charter(n: usize) -> OpBody {
@@ -29,7 +29,7 @@ fn charter(n: usize) -> OpBody {
 }
 
 impl Alone {
-    pub(in crate::engine::dag) fn new() -> Self {
+    pub(in crate::engine) fn new() -> Self {
         let (mls, keys) = (ModelMls::new([1; 32]), DeviceKeys::from_seed(&[7; 64]));
         let body = OpBody::Genesis {
             name: "Tuesday".into(),
@@ -56,7 +56,7 @@ impl Alone {
     }
 
     /// A commit that writes a new charter in. Returns its frame.
-    pub(in crate::engine::dag) fn commit(&mut self, n: usize) -> CommitFrame {
+    pub(in crate::engine) fn commit(&mut self, n: usize) -> CommitFrame {
         let at = self.dag.tip;
         let op = self.log.make(&self.keys, At { heads: &self.log.heads(), node: at }, charter(n)).unwrap();
         self.log.insert(op).unwrap();
@@ -78,7 +78,8 @@ impl Alone {
         frame
     }
 
-    fn sign(&mut self) {
+    /// Signs the tip.
+    pub(in crate::engine) fn sign(&mut self) {
         let (node, persona) = (self.dag.tip, self.keys.persona());
         let sig = self.keys.sign_as_persona(&signature_message(&self.group, &node));
         assert!(self.dag.offer_signature(&self.group, &NodeSignature { node, persona, sig }));
