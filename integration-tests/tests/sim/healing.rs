@@ -13,7 +13,9 @@ fn who_joined_after_one_who_is_gone_comes_back() {
         let acts =
             vec![(3_000, Act::Partition { side: relay, one_way: false }), (10, Act::Wake(0)), (10, Act::Charter(0))];
         let plan = Plan { seed, alone: true, gone: Some(1), ..calm(3, acts) };
-        with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+        let report = with_model(&plan).unwrap_or_else(|failure| panic!("{plan}{failure}"));
+        // Later everybody who is still outside is given another link.
+        assert_eq!(report.rounds, 1, "{plan}");
     }
 }
 
