@@ -2,6 +2,7 @@
 
 mod again;
 pub(crate) mod ask;
+mod cards;
 mod carry;
 mod catalogue;
 mod commit;
