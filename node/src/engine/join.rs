@@ -293,7 +293,7 @@ impl Attempt {
         if invite.mode != JoinMode::Open {
             return Next::Reply(Err(FORGED));
         }
-        match enter(opened, (keys, name), (&self.invite, self.link.invite, &invite), ctx) {
+        match enter(opened, (keys, name), (&self.invite, self.link.invite), ctx) {
             Some(entered) => Next::In(Box::new(entered)),
             None => Next::Reply(Err(FORGED)),
         }
@@ -400,24 +400,34 @@ pub(crate) fn begin_dag<M: Mls>(mls: &M, group: &GroupId, log: &PolicyLog, body:
 }
 
 /// A free seat of an invite, at random: others may be choosing at the same time.
-pub(crate) fn free_slot<M: Mls>(invite: &Invite, ctx: &mut Ctx<'_, M>) -> Option<u32> {
+fn free_slot<M: Mls>(invite: &Invite, ctx: &mut Ctx<'_, M>) -> Option<u32> {
     let free: Vec<u32> = (0..invite.uses).filter(|s| !invite.taken.contains_key(s)).take(1_000).collect();
     let pick = u64::from_be_bytes(ctx.random()) % (free.len().max(1) as u64);
     free.get(usize::try_from(pick).ok()?).copied()
+}
+
+/// A Join for a free seat of an invite, to be offered at a node. It rests on nothing that this does not realise.
+pub(crate) fn make_join<M: Mls>(
+    (log, dag): (&PolicyLog, &Dag<M::Node>),
+    node: NodeId,
+    (keys, secret): (&DeviceKeys, &InviteKeys),
+    (invite, name): (OpId, String),
+    ctx: &mut Ctx<'_, M>,
+) -> Option<SignedOp> {
+    let slot = free_slot(dag.policy(log, &node).invites.get(&invite)?, ctx)?;
+    let at = At { heads: &dag.entry(&node)?.heads, node };
+    log.make_join(keys, secret, at, Seat { invite, slot, name }).ok()
 }
 
 /// Makes the external commit and the group object around it.
 fn enter<M: Mls>(
     mut opened: Opened<M>,
     (keys, name): (&DeviceKeys, &str),
-    (secret, id, invite): (&InviteKeys, OpId, &Invite),
+    (secret, invite): (&InviteKeys, OpId),
     ctx: &mut Ctx<'_, M>,
 ) -> Option<Entered<M>> {
-    let slot = free_slot(invite, ctx)?;
-    // A Join rests on nothing that its parent does not realise.
-    let heads = opened.dag.entry(&opened.node)?.heads.clone();
-    let seat = Seat { invite: id, slot, name: name.to_owned() };
-    let op = opened.log.make_join(keys, secret, At { heads: &heads, node: opened.node }, seat).ok()?;
+    let at = (&opened.log, &opened.dag);
+    let op = make_join(at, opened.node, (keys, secret), (invite, name.to_owned()), ctx)?;
     let (frame, node) = take_seat(&mut opened, keys, &op, ctx)?;
     let network = opened.network.id();
     let start = Start {

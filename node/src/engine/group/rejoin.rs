@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use hearth_crypto::{
     mls::Mls,
-    policy::{At, InviteKeys, Seat},
+    policy::{At, InviteKeys},
     schedule::Network,
     seal::open_body,
 };
@@ -31,7 +31,7 @@ use crate::{
         ctx::Ctx,
         dag::{Dag, Offered},
         desk::Asked,
-        join::{begin_dag, free_slot},
+        join::{begin_dag, make_join},
         lane::RelayFailure,
     },
 };
@@ -232,10 +232,7 @@ impl<M: Mls> Group<M> {
     /// A Join for a free seat of the link that this member has, to be offered at a node.
     fn take_seat(&mut self, node: &NodeId, invite: OpId, name: String, ctx: &mut Ctx<'_, M>) -> Option<SignedOp> {
         let keys = InviteKeys::from_secret(self.link_secret.as_ref()?);
-        let slot = free_slot(self.dag.policy(&self.log, node).invites.get(&invite)?, ctx)?;
-        let heads = self.dag.entry(node)?.heads.clone();
-        let at = At { heads: &heads, node: *node };
-        let op = self.log.make_join(&self.keys, &keys, at, Seat { invite, slot, name }).ok()?;
+        let op = make_join((&self.log, &self.dag), *node, (&self.keys, &keys), (invite, name), ctx)?;
         self.own_join = Some(op.clone());
         self.save_group(ctx);
         Some(op)
@@ -282,9 +279,9 @@ impl<M: Mls> Group<M> {
     }
 
     fn mailbox_keys(&self) -> Vec<(String, [u8; 32])> {
-
-#[cfg(test)]
-mod tests;
         self.desk.sessions.iter().filter_map(|(a, s)| Some((a.clone(), s.key?))).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;
