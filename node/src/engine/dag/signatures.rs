@@ -172,14 +172,14 @@ impl<N: MlsNode> Dag<N> {
     /// The commit on the way to the tip that takes `who` out, and its parent: by a Nack of it `who` abstains, if it
     /// may and has not.
     pub(crate) fn to_abstain(&self, log: &PolicyLog, who: &PersonaId) -> Option<(FrameId, NodeId)> {
+        let stays = |node: &NodeId| self.nodes.get(node).is_some_and(|e| e.policy.members.contains(who));
+        if stays(&self.tip) {
+            return None;
+        }
         let mut at = self.tip;
         loop {
             let entry = self.nodes.get(&at)?;
             let (parent, made) = (entry.parent?, entry.made.as_ref()?);
-            let stays = |node: &NodeId| self.nodes.get(node).is_some_and(|e| e.policy.members.contains(who));
-            if stays(&at) {
-                return None;
-            }
             if stays(&parent) {
                 let may =
                     self.nack(&made.frame, who).is_none() && select::may_abstain(&self.selection(log), who, &parent);
