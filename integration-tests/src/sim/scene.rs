@@ -340,10 +340,7 @@ impl<M: Mls + 'static> Scene<M> {
     /// When no relay takes its door.
     pub fn invite(&mut self, uses: u32, expires_in_s: u64) -> Result<Invitation, Failure> {
         let group = self.group();
-        let ask = Command::InviteCreate { group, uses: Some(uses), expires_in_s: Some(expires_in_s), role: None };
-        let id = self.world.ask(0, ask);
-        self.soon();
-        let reply = self.world.nodes.first_mut().and_then(|n| n.replies.remove(&id));
+        let reply = self.world.invite((group, Some(uses)), Some(expires_in_s), SOON_MS);
         let Some(Ok(Answer::Invite { link, .. })) = reply else { return Err(Failure::new(0, "no link was made")) };
         invitation(link.expose())
     }

@@ -2,7 +2,7 @@
 
 use hearth_crypto::mls::{Mls, Suite};
 use hearth_node::{
-    app::{Answer, Command, GroupState, Join, MotionState, Notice, PersonaChoice, Reaction, RoleName, Secret},
+    app::{Answer, Command, GroupState, Join, MotionState, Notice, PersonaChoice, Reaction, Refusal, RoleName, Secret},
     store::Table,
 };
 use hearth_protocol::id::{GroupId, MessageId, NodeId, PersonaId, hash};
@@ -59,6 +59,8 @@ pub(crate) struct Story {
 }
 
 const MINUTE: u64 = 60_000;
+/// Until a door stands at a relay.
+const INVITE_MS: u64 = 12_000;
 /// Sync rounds after which all must agree.
 const ROUNDS: usize = 8;
 /// How often the founder asks for what a crash may have kept from it.
@@ -122,12 +124,9 @@ impl<M: Mls> World<M> {
         let (group, persona) = self.make_group().ok_or_else(|| fail("no group was made"))?;
         self.wait(2_000);
         let uses = plan.uses.or_else(|| u32::try_from(self.nodes.len() + 4).ok());
-        let ask = Command::InviteCreate { group, uses, expires_in_s: Some(30 * 86_400), role: None };
         let mut reply = None;
         for _ in 0..TRIES {
-            let invite = self.ask(0, ask.clone());
-            self.wait(12_000);
-            reply = self.nodes.get_mut(0).and_then(|n| n.replies.remove(&invite));
+            reply = self.invite((group, uses), Some(30 * 86_400), INVITE_MS);
             if reply.is_some() {
                 break;
             }
@@ -174,6 +173,18 @@ impl<M: Mls> World<M> {
             return members.iter().find(|m| m.you).map(|m| (group, m.persona));
         }
         None
+    }
+
+    /// The founder asks for a link, and is answered within this time or not at all.
+    pub(super) fn invite(
+        &mut self,
+        (group, uses): (GroupId, Option<u32>),
+        expires_in_s: Option<u64>,
+        wait_ms: u64,
+    ) -> Option<Result<Answer, Refusal>> {
+        let id = self.ask(0, Command::InviteCreate { group, uses, expires_in_s, role: None });
+        self.wait(wait_ms);
+        self.nodes.first_mut()?.replies.remove(&id)
     }
 
     pub(crate) fn wait(&mut self, ms: u64) {
@@ -436,10 +447,7 @@ impl<M: Mls> World<M> {
             return;
         }
         let uses = u32::try_from(outside.len()).ok();
-        let ask = Command::InviteCreate { group, uses, expires_in_s: None, role: None };
-        let invite = self.ask(0, ask);
-        self.wait(12_000);
-        let reply = self.nodes.get_mut(0).and_then(|n| n.replies.remove(&invite));
+        let reply = self.invite((group, uses), None, INVITE_MS);
         let Some(Ok(Answer::Invite { link, .. })) = reply else { return };
         for node in outside {
             let link = Secret::new(link.expose().to_owned());
