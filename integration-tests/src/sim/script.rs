@@ -299,18 +299,14 @@ impl<M: Mls> World<M> {
     }
 
     fn say(&mut self, story: &mut Story, node: usize) {
-        // Where it will be said: the tip moves with an input, never by itself.
-        let Some((depth, roster)) = self.tip(node, story.group) else { return };
         let text = format!("{CANARY} from {node}, number {}", story.said.len());
         let (topic, reply_to, content_note, expires_in_s, library_consent) = (None, None, None, None, None);
         let group = story.group;
         let command =
             Command::MessageSend { group, text, topic, reply_to, content_note, expires_in_s, library_consent };
-        let Some(Answer::Group { members, .. }) = self.query(node, Command::GroupShow { group }) else { return };
+        // Where it will be said: the tip moves with an input, never by itself.
+        let Some((depth, known, outside)) = self.in_and_out(node, group) else { return };
         if let Some(Answer::Message { message }) = self.query(node, command) {
-            let mut known: Vec<_> = members.iter().map(|m| m.persona).collect();
-            known.sort_unstable();
-            let outside = outside(&known, &roster);
             // The author's tip has exactly those whom its policy names: it has processed every removal it knows of.
             let processed = outside.as_ref().is_some_and(Vec::is_empty);
             let without = |n: &&usize| {
@@ -330,15 +326,22 @@ impl<M: Mls> World<M> {
     /// Whether everybody who came in is in at a node's tip. What is done to a message while somebody is outside is not owed to
     /// them, as nothing is that is said meanwhile: they show the message otherwise.
     fn has_everybody(&mut self, story: &Story, node: usize) -> bool {
-        let Some((_, roster)) = self.tip(node, story.group) else { return false };
-        let show = Command::GroupShow { group: story.group };
-        let Some(Answer::Group { members, .. }) = self.query(node, show) else { return false };
-        let mut known: Vec<_> = members.iter().map(|m| m.persona).collect();
-        known.sort_unstable();
+        let Some((_, known, outside)) = self.in_and_out(node, story.group) else { return false };
         let stays = |n: &usize| !story.removed.contains(n) && story.gone != Some(*n);
         let mut came = (0..self.nodes.len()).filter(stays).filter_map(|n| story.persona.get(n).copied().flatten());
-        let here = outside(&known, &roster).is_some_and(|out| out.is_empty());
+        let here = outside.is_some_and(|out| out.is_empty());
         here && came.all(|persona| known.contains(&persona))
+    }
+
+    /// Depth of a node's tip, whom the node shows as members, sorted, and those of them whom the tip does not have; `None` where it
+    /// has others.
+    fn in_and_out(&mut self, node: usize, group: GroupId) -> Option<(u64, Vec<PersonaId>, Option<Vec<PersonaId>>)> {
+        let (depth, roster) = self.tip(node, group)?;
+        let Answer::Group { members, .. } = self.query(node, Command::GroupShow { group })? else { return None };
+        let mut known: Vec<_> = members.iter().map(|m| m.persona).collect();
+        known.sort_unstable();
+        let outside = outside(&known, &roster);
+        Some((depth, known, outside))
     }
 
     /// Depth and roster hash of a node's tip.
