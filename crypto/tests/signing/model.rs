@@ -41,6 +41,11 @@ fn number(node: &NodeId) -> usize {
     usize::from(node.0[0])
 }
 
+/// Whether a node's bit is among these.
+fn has(bits: u16, n: usize) -> bool {
+    bits & (1 << n) != 0
+}
+
 fn policy(facilitators: usize, people: usize) -> Arc<NodePolicy> {
     let members = (0..people).map(person).collect();
     Arc::new(NodePolicy { facilitators: (0..facilitators).map(person).collect(), members })
@@ -63,7 +68,7 @@ impl World {
 
     /// From this node on, this many are facilitators.
     pub(crate) fn deciding_after(mut self, from: usize, facilitators: usize) -> Self {
-        let below: Vec<_> = (0..self.policies.len()).filter(|n| self.ancestry(*n) & (1 << from) != 0).collect();
+        let below: Vec<_> = (0..self.policies.len()).filter(|n| has(self.ancestry(*n), from)).collect();
         for n in below {
             self.policies[n] = policy(facilitators, self.people);
         }
@@ -73,7 +78,7 @@ impl World {
 
     /// This node takes somebody out.
     pub(crate) fn taking_out(mut self, node: usize, who: usize) -> Self {
-        let below: Vec<_> = (0..self.policies.len()).filter(|n| self.ancestry(*n) & (1 << node) != 0).collect();
+        let below: Vec<_> = (0..self.policies.len()).filter(|n| has(self.ancestry(*n), node)).collect();
         for n in below {
             let policy = Arc::make_mut(&mut self.policies[n]);
             policy.facilitators.remove(&person(who));
@@ -115,6 +120,11 @@ impl World {
             n = self.parents[n - 1];
         }
         bits
+    }
+
+    /// The nodes of these bits.
+    fn of(&self, bits: u16) -> impl Iterator<Item = usize> + use<> {
+        (1..self.nodes()).filter(move |n| has(bits, *n))
     }
 
     /// Roles of a person in every policy: people alike are interchangeable.
@@ -161,10 +171,8 @@ impl World {
             input.add(node(n), info);
         }
         for (who, of) in facts.0.iter().enumerate() {
-            let signed = (1..self.nodes()).filter(|n| of.signed & (1 << n) != 0);
-            input.signatures.extend(signed.map(|n| (node(n), person(who))));
-            let nacked = (1..self.nodes()).filter(|n| of.nacked & (1 << n) != 0);
-            input.nacks.extend(nacked.map(|n| (FrameId([n as u8; 32]), person(who))));
+            input.signatures.extend(self.of(of.signed).map(|n| (node(n), person(who))));
+            input.nacks.extend(self.of(of.nacked).map(|n| (FrameId([n as u8; 32]), person(who))));
             if let Some(at) = of.left {
                 let (ops, at_nodes) = ([OpId([who as u8; 32])].into(), [node(at.into())].into());
                 input.revocations.insert(Revocation { ops, subject: person(who), kind: Revoked::Left, at_nodes });
@@ -282,16 +290,11 @@ impl Signing {
         people.flat_map(move |who| {
             let acts = state.0[who];
             // Only a node with nothing signed below it: the facts stay closed upwards.
-            let last = move |n: &usize| {
-                let below = (1..self.world.nodes())
-                    .any(|m| m != *n && self.world.ancestry(m) & (1 << n) != 0 && acts.signed & (1 << m) != 0);
-                acts.signed & (1 << n) != 0 && !below
-            };
-            let unsigned =
-                (1..self.world.nodes()).filter(last).map(move |n| Acts { signed: acts.signed & !(1 << n), ..acts });
+            let last = move |n: &usize| !self.world.of(acts.signed).any(|m| m != *n && has(self.world.ancestry(m), *n));
+            let unsigned = self.world.of(acts.signed).filter(last);
+            let unsigned = unsigned.map(move |n| Acts { signed: acts.signed & !(1 << n), ..acts });
             let stayed = acts.left.map(|_| Acts { left: None, ..acts });
-            let nacked = (1..self.world.nodes()).filter(move |n| acts.nacked & (1 << n) != 0);
-            let votes = nacked.map(move |n| Acts { nacked: acts.nacked & !(1 << n), ..acts });
+            let votes = self.world.of(acts.nacked).map(move |n| Acts { nacked: acts.nacked & !(1 << n), ..acts });
             unsigned.chain(stayed).chain(votes).map(move |less| {
                 let mut out = state.clone();
                 out.0[who] = less;
@@ -324,11 +327,10 @@ impl Signing {
         let acts = state.0[who];
         let all = acts.signed | acts.left.map_or(0, |at| self.world.ancestry(at.into()));
         let one_branch = (0..self.world.nodes()).any(|n| self.world.ancestry(n) == all);
-        let mut nacked = (1..self.world.nodes()).filter(|n| acts.nacked & (1 << n) != 0);
-        let signed = |n: &usize| acts.signed & (1 << n) != 0;
-        let broke_word = nacked.any(|n| {
-            (1..self.world.nodes()).filter(signed).any(|c| self.world.parents[c - 1] == self.world.parents[n - 1])
-        });
+        let broke_word = self
+            .world
+            .of(acts.nacked)
+            .any(|n| self.world.of(acts.signed).any(|c| self.world.parents[c - 1] == self.world.parents[n - 1]));
         !one_branch || broke_word || acts.left.is_some_and(|at| self.world.ancestry(at.into()) != all)
     }
 
@@ -337,8 +339,7 @@ impl Signing {
         let mut views: Vec<_> = self.one_less(state, None).collect();
         let people = 0..self.world.people;
         let left = people.clone().filter(|who| state.0[*who].left.is_some()).map(|who| (who, None));
-        let nacked = |who: usize| (1..self.world.nodes()).filter(move |n| state.0[who].nacked & (1 << n) != 0);
-        let abstained = people.flat_map(|who| nacked(who).map(move |n| (who, Some(n))));
+        let abstained = people.flat_map(|who| self.world.of(state.0[who].nacked).map(move |n| (who, Some(n))));
         let words: Vec<_> = left.chain(abstained).collect();
         for unknown in 1..1 << words.len() {
             let mut view = state.clone();
@@ -417,15 +418,13 @@ impl Signing {
         let nobody = (0..self.world.people).filter(decides).all(|who| state.0[who].left.is_some());
         nobody || !self.world.parents.contains(&last)
     }
-}
 
-impl Signing {
     /// What takes it out on the way to the tip, unless it abstained already.
     fn abstains(&self, state: &State, input: &SelectionInput, who: usize) -> Option<usize> {
         let path = select(input).path;
         let n = self.world.takes_out(who).find(|n| path.contains(&node(*n)))?;
         let may = may_abstain(input, &person(who), &self.world.above(n));
-        (state.0[who].nacked & (1 << n) == 0 && may).then_some(n)
+        (!has(state.0[who].nacked, n) && may).then_some(n)
     }
 }
 
@@ -447,12 +446,12 @@ impl Model for Signing {
             let may = |n: usize| !self.world.honest(who) || self.allowed(state, who, n);
             for n in 1..self.world.nodes() {
                 let opens = self.world.can_open(who, n) || !self.world.honest(who);
-                if acts.signed & (1 << n) == 0 && opens && may(n) {
+                if !has(acts.signed, n) && opens && may(n) {
                     out.push(Step::Sign { who, node: n });
                 }
             }
             let input = self.world.input(state);
-            let new = |n: &usize| acts.nacked & (1 << n) == 0;
+            let new = |n: &usize| !has(acts.nacked, *n);
             let unsigned =
                 |n: &usize| !self.world.honest(who) || may_abstain(&input, &person(who), &self.world.above(*n));
             let nacks = self.world.takes_out(who).filter(new).filter(unsigned);
