@@ -8,6 +8,7 @@ mod check;
 mod crash;
 mod mischief;
 mod net;
+mod node;
 mod plan;
 mod scene;
 mod script;
@@ -25,13 +26,11 @@ use hearth_crypto::{
     schedule::Signer,
 };
 use hearth_node::{
-    app::{Answer, Command, CommandId, Event, Notice, Refusal},
     engine::{
-        Effects, Engine, EngineConfig, Input,
-        lane::{LaneCommand, LaneEvent, LaneKey, LinkId, Ticket},
+        Input,
+        lane::{LaneEvent, Ticket},
     },
     relay::mailbox::{Mailbox, MemoryStore, SessionId},
-    store::{Bucket, Row, Table, Write},
 };
 use hearth_protocol::{
     id::{GroupId, MessageId},
@@ -45,6 +44,8 @@ use sha2::{Digest, Sha256};
 pub use check::Failure;
 pub(crate) use crash::Crash;
 pub use crash::{Strike, run_struck};
+pub(crate) use node::Node;
+use node::{Key, Link};
 pub use plan::{Act, Cut, Faults, Plan};
 pub use scene::{Disk, Invitation, Scene, lie};
 pub use script::{Report, run};
@@ -54,16 +55,11 @@ pub use villain::{Known, Villain, charter_op};
 
 /// In every name, charter and message: what must never be readable in what leaves a node.
 pub(crate) const CANARY: &str = "canary-7";
-/// Most commands that one input may send, and most rows that it may write.
-const SENDS_MAX: usize = 10_000;
-const WRITES_MAX: usize = 50_000;
 /// Most things that happen in one world: beyond, its members talk to each other for ever.
 const STEPS_MAX: u64 = 5_000_000;
 
 /// The simulated clock begins here: 2026-01-01T00:00:00Z.
 pub const START: u64 = 1_767_225_600_000;
-
-type Key = (Option<GroupId>, Option<u64>, Table, Vec<u8>);
 
 /// Something that will happen.
 enum Happening {
@@ -99,36 +95,6 @@ enum Happening {
         node: usize,
         life: u32,
     },
-}
-
-/// One member's computer.
-pub(crate) struct Node<M: Mls> {
-    engine: Option<Engine<M>>,
-    disk: BTreeMap<Key, Vec<u8>>,
-    /// Counts starts: what was under way for an earlier life is dropped.
-    life: u32,
-    skew: i64,
-    lanes: BTreeMap<LaneKey, BTreeSet<[u8; 16]>>,
-    links: BTreeMap<LinkId, Link>,
-    wanted: BTreeMap<GroupId, BTreeSet<usize>>,
-    sessions: BTreeMap<(GroupId, usize), SessionId>,
-    next_tick: Option<u64>,
-    pub(crate) replies: BTreeMap<CommandId, Result<Answer, Refusal>>,
-    /// Messages announced as new, over all lives.
-    pub(crate) announced: BTreeMap<MessageId, usize>,
-    pub(crate) notices: Vec<Notice>,
-    /// Own messages that a relay, or only a member, was said to have, and whether it was a relay.
-    pub(crate) held: BTreeMap<MessageId, bool>,
-    /// The depth at which it came in.
-    pub(crate) entered: Option<u64>,
-    crash: Option<Crash>,
-}
-
-#[derive(Clone, Copy)]
-struct Link {
-    lane: LaneKey,
-    other: usize,
-    other_link: LinkId,
 }
 
 pub(crate) struct Relay {
@@ -238,53 +204,6 @@ impl<M: Mls> World<M> {
         self.next_id
     }
 
-    /// The time that a node's clock shows.
-    fn clock(&self, node: usize) -> Timestamp {
-        let skew = self.nodes.get(node).map_or(0, |n| n.skew);
-        Timestamp(self.now.saturating_add_signed(skew))
-    }
-
-    /// Starts a node, from its disk.
-    pub(crate) fn start(&mut self, node: usize) {
-        let mut seed = [0; 32];
-        self.rng.fill_bytes(&mut seed);
-        let relays = self.relays.iter().map(|r| r.address.clone()).collect();
-        let mls = (self.make)(self.rng.next_u64());
-        let mut engine =
-            Engine::new(mls, EngineConfig { relays, suite: Some(self.suite), dag_bytes: self.dag_bytes }, seed);
-        let now = self.clock(node);
-        let Some(at) = self.nodes.get_mut(node) else { return };
-        if at.engine.is_some() {
-            return;
-        }
-        let rows = at.disk.iter().map(|((group, expires, table, key), value)| Row {
-            bucket: Bucket { group: *group, expires: expires.map(hearth_protocol::time::Day) },
-            table: *table,
-            key: key.clone(),
-            value: value.clone(),
-        });
-        at.life += 1;
-        let effects = engine.restore(rows.collect(), now);
-        at.engine = Some(engine);
-        self.apply(node, effects);
-    }
-
-    /// Stops a node at once: what it had not persisted is lost, and so is what it was sending.
-    pub(crate) fn stop(&mut self, node: usize) {
-        for link in self.nodes.get(node).map(|n| n.links.keys().copied().collect::<Vec<_>>()).unwrap_or_default() {
-            self.break_link(node, link);
-        }
-        self.drop_sessions(node, None);
-        if let Some(at) = self.nodes.get_mut(node) {
-            at.engine = None;
-            at.life += 1;
-            at.lanes.clear();
-            at.wanted.clear();
-            at.next_tick = None;
-            at.crash = None;
-        }
-    }
-
     /// The first invariant that broke while the world ran.
     pub(crate) fn unbroken(&mut self) -> Result<(), Failure> {
         self.broken.clone().map_or(Ok(()), Err)
@@ -299,113 +218,6 @@ impl<M: Mls> World<M> {
         if bytes.windows(CANARY.len()).any(|w| w == CANARY.as_bytes()) {
             self.breaks(9, "a text left a node readable");
         }
-    }
-
-    pub(crate) fn is_up(&self, node: usize) -> bool {
-        self.nodes.get(node).is_some_and(|n| n.engine.is_some())
-    }
-
-    /// Gives a node a command; its reply lands in `replies`.
-    pub(crate) fn ask(&mut self, node: usize, command: Command) -> CommandId {
-        let id = CommandId(self.fresh());
-        self.input(node, Input::Command { id, command });
-        id
-    }
-
-    /// Asks something that is answered at once.
-    pub(crate) fn query(&mut self, node: usize, command: Command) -> Option<Answer> {
-        let id = self.ask(node, command);
-        self.nodes.get_mut(node)?.replies.remove(&id)?.ok()
-    }
-
-    fn input(&mut self, node: usize, input: Input) {
-        let now = self.clock(node);
-        let Some(engine) = self.nodes.get_mut(node).and_then(|n| n.engine.as_mut()) else { return };
-        let effects = engine.handle(input, now);
-        self.apply(node, effects);
-    }
-
-    /// Persist, then send, then emit; unless the node is about to crash.
-    fn apply(&mut self, node: usize, effects: Effects) {
-        if effects.send.len() > SENDS_MAX || effects.persist.len() > WRITES_MAX {
-            self.breaks(8, "one input had effects without bound");
-        }
-        if let Some(effects) = self.hold(node, effects).and_then(|effects| self.spare(node, effects)) {
-            self.carry_out(node, effects);
-        }
-    }
-
-    fn carry_out(&mut self, node: usize, effects: Effects) {
-        let Effects { persist, send, emit, wake_at } = effects;
-        self.note(node, &persist, &send);
-        let entered = self.persist(node, persist);
-        self.emit(node, emit);
-        let Some(at) = self.nodes.get_mut(node) else { return };
-        let (life, skew) = (at.life, at.skew);
-        if let Some(wake) = wake_at {
-            let due = wake.0.saturating_add_signed(-skew).max(self.now + 1);
-            if at.next_tick.is_none_or(|t| due < t || t <= self.now) {
-                at.next_tick = Some(due);
-                self.plan(due, Happening::Tick { node, life });
-            }
-        }
-        for command in send {
-            self.carry(node, command);
-        }
-        if let Some(group) = entered
-            && let Some(at) = self.nodes.get_mut(node)
-        {
-            at.entered = at.engine.as_ref().and_then(|e| e.depth(&group));
-        }
-    }
-
-    /// One transaction. Tells of a group whose own row was not there before.
-    fn persist(&mut self, node: usize, writes: Vec<Write>) -> Option<GroupId> {
-        let at = self.nodes.get_mut(node)?;
-        let mut entered = None;
-        for Write { bucket, table, key, value } in writes {
-            let key = (bucket.group, bucket.expires.map(|d| d.0), table, key);
-            let Some(value) = value else {
-                at.disk.remove(&key);
-                continue;
-            };
-            let fresh = at.disk.insert(key, value).is_none();
-            if fresh && table == Table::Group {
-                entered = bucket.group;
-            }
-        }
-        entered
-    }
-
-    fn emit(&mut self, node: usize, events: Vec<Event>) {
-        let Some(at) = self.nodes.get_mut(node) else { return };
-        for event in events {
-            match event {
-                Event::Reply { command, result } => {
-                    at.replies.insert(command, result);
-                }
-                Event::Notice(Notice::MessageNew { row, .. }) => *at.announced.entry(row.message).or_default() += 1,
-                Event::Notice(Notice::MessageDelivery { message, relays, members_reached, .. })
-                    if relays + members_reached > 0 =>
-                {
-                    *at.held.entry(message).or_default() |= relays > 0;
-                }
-                Event::Notice(notice) => at.notices.push(notice),
-                Event::Resync => {}
-            }
-        }
-    }
-
-    /// The trace covers what was written and sent, by size and content.
-    fn note(&mut self, node: usize, persist: &[Write], send: &[LaneCommand]) {
-        self.trace.update(self.now.to_be_bytes());
-        self.trace.update((node as u64).to_be_bytes());
-        for write in persist {
-            self.trace.update([write.table as u8]);
-            self.trace.update(&write.key);
-            self.trace.update(write.value.as_deref().unwrap_or_default());
-        }
-        self.trace.update((send.len() as u64).to_be_bytes());
     }
 
     /// Runs until the world's clock shows `until`.
@@ -436,10 +248,6 @@ impl<M: Mls> World<M> {
         }
     }
 
-    fn is_alive(&self, node: usize, life: u32) -> bool {
-        self.nodes.get(node).is_some_and(|n| n.engine.is_some() && n.life == life)
-    }
-
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Lane { node, life, event } if self.is_alive(node, life) => self.input(node, Input::Lane(event)),
@@ -462,28 +270,6 @@ impl<M: Mls> World<M> {
                 self.start(node);
             }
             _ => {}
-        }
-    }
-}
-
-impl<M: Mls> Node<M> {
-    fn new(skew: i64) -> Self {
-        Self {
-            engine: None,
-            disk: BTreeMap::new(),
-            life: 0,
-            skew,
-            lanes: BTreeMap::new(),
-            links: BTreeMap::new(),
-            wanted: BTreeMap::new(),
-            sessions: BTreeMap::new(),
-            next_tick: None,
-            replies: BTreeMap::new(),
-            announced: BTreeMap::new(),
-            notices: Vec::new(),
-            held: BTreeMap::new(),
-            entered: None,
-            crash: None,
         }
     }
 }
