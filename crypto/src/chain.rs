@@ -5,7 +5,12 @@
 //! realised, and by which seniority they were read; and a quorum's signatures say that the node is this group's. To
 //! forge a chain takes a quorum of those who decided at some link, as it takes to forge a certificate.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod elders;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use hearth_protocol::{
     cbor,
@@ -23,8 +28,7 @@ use crate::{
     select::{NodePolicy, quorum},
 };
 
-/// Who has had a leaf since when: depth of the first node, leaf index.
-pub type Elders = BTreeMap<PersonaId, (u64, u32)>;
+pub use elders::{Elders, Places};
 
 /// The MLS group id of a generation: SHA-256 of Genesis and the generation.
 #[must_use]
@@ -41,13 +45,29 @@ pub struct Ground<'a, M> {
     /// Its ops, from Genesis on.
     pub log: &'a PolicyLog,
     /// Who had come before the last link, or one that is to follow it.
-    pub elders: &'a Elders,
+    pub places: &'a Places,
 }
 
 /// A node as a link tells it, with what its heads say.
 struct Told {
     context: NodeContext,
     state: PolicyState,
+    /// Those who decided about the Recovers that it realises.
+    settled: BTreeMap<NodeId, Arc<NodePolicy>>,
+    /// Whom a Recover names that the one before it did not realise.
+    recovered: Option<NodePolicy>,
+}
+
+/// A final node that others follow.
+pub struct From<'a> {
+    /// Who decides there.
+    pub policy: &'a Arc<NodePolicy>,
+    /// Its depth.
+    pub depth: u64,
+    /// What it says.
+    pub state: &'a PolicyState,
+    /// Who may name other facilitators there.
+    pub elders: &'a Elders,
 }
 
 /// A chain that was verified.
@@ -55,16 +75,40 @@ pub struct Verified {
     /// The node that it leads to; `None` of an empty chain, which leads nowhere yet.
     pub node: Option<NodeId>,
     /// Who decides about what follows Genesis, then about what follows each link.
-    policies: Vec<NodePolicy>,
+    policies: Vec<Arc<NodePolicy>>,
     /// Depth and heads of the last link.
     last: (u64, Vec<OpId>),
+    /// The Recovers that it realises.
+    recovers: BTreeMap<NodeId, Vec<PersonaId>>,
+    /// Those who may name other facilitators after it, and those who did.
+    elders: Elders,
+    /// How many links, from the first on, show that.
+    shown_by: usize,
 }
 
 impl Verified {
+    fn from(policy: Arc<NodePolicy>, last: (u64, Vec<OpId>)) -> Self {
+        let (recovers, elders) = (BTreeMap::new(), Elders::default());
+        Self { node: None, policies: vec![policy], last, recovers, elders, shown_by: 0 }
+    }
+
     fn advance(&mut self, told: Told) {
+        let policy = Arc::new(told.state.node_policy());
+        if told.recovered.is_some() {
+            self.shown_by = self.policies.len();
+        }
         self.node = Some(told.context.node);
-        self.policies.push(told.state.node_policy());
+        self.policies.push(Arc::clone(&policy));
         self.last = (told.context.depth(), told.context.binding.heads);
+        self.recovers = told.state.recovers;
+        let (settled, last) = (told.settled, Some((told.context.node, policy)));
+        self.elders = Elders { settled, last, ..Elders::default() };
+    }
+
+    /// What the node that follows from it rests on, where these had come before.
+    #[must_use]
+    pub fn elders(self, places: Arc<Places>) -> Elders {
+        Elders { places, last: None, settled: self.elders.settled }
     }
 }
 
@@ -74,11 +118,11 @@ impl<M: Mls> Ground<'_, M> {
     pub fn verify(&self, chain: &[Link]) -> Option<Verified> {
         let genesis = OpId(self.group.0);
         let founding = self.log.state_at(&[genesis], &());
-        let mut known = Verified { node: None, policies: vec![founding.node_policy()], last: (0, vec![genesis]) };
+        let mut known = Verified::from(Arc::new(founding.node_policy()), (0, vec![genesis]));
         for link in chain {
             let told = self.follow(&known, link)?;
             let signers = self.signers(&told.context.node, &link.signatures)?;
-            if !is_quorum(known.policies.last()?, &told.state, &signers) {
+            if !is_quorum(known.policies.last()?, &told, &signers) {
                 return None;
             }
             known.advance(told);
@@ -93,7 +137,10 @@ impl<M: Mls> Ground<'_, M> {
         let known = self.verify(chain)?;
         let told = self.follow(&known, &link)?;
         let signers = link.signatures.iter().map(|s| s.persona).collect();
-        let needed = known.policies.iter().position(|policy| is_quorum(policy, &told.state, &signers))?;
+        // What shows a Recover stays, and so does what it follows.
+        let from = if told.recovered.is_some() { chain.len() } else { known.shown_by };
+        let mut policies = known.policies.iter().enumerate().skip(from);
+        let (needed, _) = policies.find(|(_, policy)| is_quorum(policy, &told, &signers))?;
         let mut chain: Vec<_> = chain.iter().take(needed).cloned().collect();
         chain.push(link);
         (chain.len() <= CHAIN_MAX).then_some(chain)
@@ -102,14 +149,17 @@ impl<M: Mls> Ground<'_, M> {
     /// Whether a chain leads on from a node whose policy, depth and heads are known: of its links that are later
     /// there is at least one, and each is signed by a quorum of those who decided at that node or at an earlier such link.
     #[must_use]
-    pub fn leads_on(&self, from: (&NodePolicy, u64, &[OpId]), chain: &[Link]) -> bool {
-        let (policy, depth, heads) = from;
-        let mut known = Verified { node: None, policies: vec![policy.clone()], last: (depth, heads.to_vec()) };
-        let later = |link: &&Link| self.mls.read_context(&link.context).is_ok_and(|c| c.depth() > depth);
+    pub fn leads_on(&self, from: &From<'_>, chain: &[Link]) -> bool {
+        let mut known = Verified {
+            recovers: from.state.recovers.clone(),
+            elders: from.elders.clone(),
+            ..Verified::from(Arc::clone(from.policy), (from.depth, from.state.heads.clone()))
+        };
+        let later = |link: &&Link| self.mls.read_context(&link.context).is_ok_and(|c| c.depth() > from.depth);
         for link in chain.iter().filter(later) {
             let Some(told) = self.follow(&known, link) else { return false };
             let Some(signers) = self.signers(&told.context.node, &link.signatures) else { return false };
-            if !known.policies.iter().any(|policy| is_quorum(policy, &told.state, &signers)) {
+            if !known.policies.iter().any(|policy| is_quorum(policy, &told, &signers)) {
                 return false;
             }
             known.advance(told);
@@ -130,10 +180,19 @@ impl<M: Mls> Ground<'_, M> {
         if !here || !written_here || !later || !self.log.covers(&binding.heads, heads) {
             return None;
         }
-        let elders: Elders =
-            self.elders.iter().filter(|(_, (came, _))| *came < depth).map(|(p, at)| (*p, *at)).collect();
-        let state = self.log.state_at(&binding.heads, &elders);
-        (state.roster_root(&elders) == binding.roster_root).then_some(Told { context, state })
+        let places: Places =
+            self.places.iter().filter(|(_, (came, _))| *came < depth).map(|(p, at)| (*p, *at)).collect();
+        let places = Arc::new(places);
+        // If it realises a Recover, then on the class 0 node that the last link tells of. The roster root says so.
+        let told = [None, known.elders.last.clone()].into_iter().find_map(|last| {
+            let mut elders = Elders { places: Arc::clone(&places), last: None, settled: known.elders.settled.clone() };
+            elders.settled.extend(last);
+            let state = self.log.state_at(&binding.heads, &elders);
+            (state.roster_root(&elders) == binding.roster_root).then_some((state, elders.settled))
+        });
+        let (state, settled) = told?;
+        let recovered = state.recovered_since(&known.recovers);
+        Some(Told { context, state, settled, recovered })
     }
 
     fn signers(&self, node: &NodeId, signatures: &[LinkSignature]) -> Option<BTreeSet<PersonaId>> {
@@ -143,13 +202,14 @@ impl<M: Mls> Ground<'_, M> {
     }
 }
 
-/// Those who left by their own word, which the link realises, no longer decide.
-fn is_quorum(policy: &NodePolicy, at_link: &PolicyState, signers: &BTreeSet<PersonaId>) -> bool {
+/// Those who left by their own word, which the link realises, no longer decide; whom a Recover names do.
+fn is_quorum(policy: &NodePolicy, link: &Told, signers: &BTreeSet<PersonaId>) -> bool {
     let left = |who: &PersonaId| {
-        at_link.revocations.iter().any(|r| r.kind == RevocationKind::Leave && r.subject == *who)
-            && at_link.role_of(who).is_none()
+        link.state.revocations.iter().any(|r| r.kind == RevocationKind::Leave && r.subject == *who)
+            && link.state.role_of(who).is_none()
     };
-    quorum(policy, |who| !left(who), |who| signers.contains(who))
+    let by = |policy: &NodePolicy| quorum(policy, |who| !left(who), |who| signers.contains(who));
+    by(policy) || link.recovered.as_ref().is_some_and(by)
 }
 
 #[cfg(test)]

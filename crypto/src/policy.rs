@@ -28,7 +28,7 @@ mod resolve;
 mod rights;
 pub mod state;
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use hearth_protocol::{
     cbor::DecodeError,
@@ -44,6 +44,8 @@ pub use rights::{Refusal, Standing};
 pub use state::{
     Invite, InviteStatus, Member, MotionStatus, PolicyState, Restart, Revocation, RevocationKind, Settings,
 };
+
+use crate::select::NodePolicy;
 
 /// Ops that wait for a cause; the oldest gives way.
 pub const PENDING_MAX: usize = 1_024;
@@ -86,10 +88,10 @@ pub trait Seniority {
     /// Everybody of whom [`Self::of`] knows something, those who left too, by PersonaId.
     fn all(&self) -> Vec<(PersonaId, (u64, u32))>;
 
-    /// Who decides about a Recover on `base`: the roster of that node, where it is the last certified one at or above
-    /// the node judged at, or was when a certified node realised a Recover on it. `None`: nobody, so that a Recover
-    /// on anything else has no effect.
-    fn electorate(&self, base: &NodeId) -> Option<BTreeSet<PersonaId>> {
+    /// Who decides about a Recover on `base`: those of that node, where it is the last one of class 0 at or above
+    /// the node judged at, or was when a Recover on it was realised. `None`: nobody, so that a Recover on anything else
+    /// has no effect.
+    fn roll(&self, base: &NodeId) -> Option<Arc<NodePolicy>> {
         let _ = base;
         None
     }

@@ -41,6 +41,8 @@ pub struct NodePolicy {
     pub facilitators: BTreeSet<PersonaId>,
     /// Its members, facilitators included.
     pub members: BTreeSet<PersonaId>,
+    /// Of these, without the facilitators, whom a facilitator let in by name or gave a role.
+    pub vouched: BTreeSet<PersonaId>,
 }
 
 /// One node of the commit DAG.
@@ -66,6 +68,8 @@ pub struct NodeInfo {
     pub realises: BTreeSet<OpId>,
     /// Its own policy.
     pub policy: Arc<NodePolicy>,
+    /// Whom a Recover names that it realises: their quorum makes it final, and they judge whether it opens.
+    pub recovered: Option<Arc<NodePolicy>>,
 }
 
 /// What a revocation takes.
@@ -263,7 +267,7 @@ fn void_nodes(dag: &Dag<'_>, certified: &BTreeSet<NodeId>) -> (BTreeSet<NodeId>,
         // A signature names a node: it contradicts a Nack only where the signer opened no other frame of it.
         let refused_all = |who: &PersonaId| info.frames.iter().all(|f| dag.nacks(f).any(|n| n == *who));
         let contradicts = |who: &PersonaId| refused_all(who) && (dag.signed(id, who) || dag.built_on(id, who));
-        let policy = dag.policy(&info.parent);
+        let policy = info.recovered.as_deref().unwrap_or(dag.policy(&info.parent));
         // Whom it takes out has no say about it.
         let judge = |who: &&PersonaId| **who != info.author && info.policy.members.contains(*who);
         let mut judges: BTreeSet<_> = policy.facilitators.iter().filter(judge).collect();

@@ -23,6 +23,8 @@ mod crashes;
 mod healing;
 #[path = "sim/past.rs"]
 mod past;
+#[path = "sim/recovers.rs"]
+mod recovers;
 #[path = "sim/restarts.rs"]
 mod restarts;
 #[path = "sim/spoiled.rs"]

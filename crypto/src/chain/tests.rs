@@ -19,7 +19,9 @@ struct World {
     mls: ModelMls,
     group: GroupId,
     log: PolicyLog,
-    elders: Elders,
+    places: Places,
+    /// Those who decided about a Recover that is realised.
+    settled: BTreeMap<NodeId, Arc<NodePolicy>>,
     node: ModelNode,
 }
 
@@ -45,8 +47,8 @@ impl World {
         let heads = log.heads();
         let binding = Binding { heads, roster_root, network: None, first_day: 1, generation: 0, began: 0, epoch: 0 };
         let node = mls.create(&keys(0), &mls_group_id(&first, 0), Suite::Classic, &binding).unwrap();
-        let elders = (0..4).map(|who| (keys(who).persona(), (u64::from(who), u32::from(who)))).collect();
-        Self { mls, group, log, elders, node }
+        let places = (0..4).map(|who| (keys(who).persona(), (u64::from(who), u32::from(who)))).collect();
+        Self { mls, group, log, places, settled: BTreeMap::new(), node }
     }
 
     fn say(&mut self, who: u8, body: OpBody) {
@@ -71,8 +73,9 @@ impl World {
     fn commit(&mut self, signers: &[u8]) -> Link {
         let heads = self.log.heads();
         let epoch = self.node.facts().epoch + 1;
-        let elders: Elders =
-            self.elders.iter().filter(|(_, (depth, _))| *depth < epoch).map(|(p, at)| (*p, *at)).collect();
+        let places: Places =
+            self.places.iter().filter(|(_, (depth, _))| *depth < epoch).map(|(p, at)| (*p, *at)).collect();
+        let elders = Elders { places: Arc::new(places), last: None, settled: self.settled.clone() };
         let roster_root = self.log.state_at(&heads, &elders).roster_root(&elders);
         let network = Some(self.node.facts().binding.network.unwrap_or(self.node.facts().node));
         let binding = Binding { heads, roster_root, network, first_day: 1, generation: 0, began: 0, epoch };
@@ -89,7 +92,7 @@ impl World {
     }
 
     fn ground(&self) -> Ground<'_, ModelMls> {
-        Ground { mls: &self.mls, group: &self.group, log: &self.log, elders: &self.elders }
+        Ground { mls: &self.mls, group: &self.group, log: &self.log, places: &self.places }
     }
 
     fn leads_to(&self, chain: &[Link]) -> Option<NodeId> {
@@ -189,15 +192,15 @@ fn a_forged_link_proves_nothing() {
 #[test]
 fn who_came_first_is_what_the_node_bound() {
     let (mut world, chain) = two_links();
-    let mut swapped = world.elders.clone();
+    let mut swapped = world.places.clone();
     swapped.insert(keys(0).persona(), (1, 1));
     swapped.insert(keys(1).persona(), (0, 0));
-    for elders in [Elders::new(), swapped] {
-        let ground = Ground { elders: &elders, ..world.ground() };
+    for places in [Places::new(), swapped] {
+        let ground = Ground { places: &places, ..world.ground() };
         assert!(ground.verify(&chain).is_none());
     }
     // Who came after a link is no matter to it.
-    world.elders.insert(keys(3).persona(), (9, 3));
+    world.places.insert(keys(3).persona(), (9, 3));
     assert!(world.leads_to(&chain).is_some());
 }
 
@@ -218,15 +221,19 @@ fn a_link_is_where_its_binding_was_written() {
 #[test]
 fn a_chain_leads_on_by_those_who_decide_where_one_stands() {
     let (mut world, _) = two_links();
-    let decided = |policy: &[u8]| NodePolicy {
-        facilitators: policy.iter().map(|who| keys(*who).persona()).collect(),
-        members: (0..4).map(|who| keys(who).persona()).collect(),
+    let decided = |policy: &[u8]| {
+        let facilitators = policy.iter().map(|who| keys(*who).persona()).collect();
+        let members = (0..4).map(|who| keys(who).persona()).collect();
+        Arc::new(NodePolicy { facilitators, members, ..NodePolicy::default() })
     };
-    let (at, heads) = (world.node.facts().depth(), world.node.facts().binding.heads.clone());
+    let at = world.node.facts().depth();
+    let state = world.log.state_at(&world.node.facts().binding.heads, &world.places);
     world.say(1, charter("Later"));
     let by_two = world.commit(&[0, 1]);
-    let leads_on =
-        |policy: &[u8], depth, chain: &[Link]| world.ground().leads_on((&decided(policy), depth, &heads), chain);
+    let leads_on = |policy: &[u8], depth, chain: &[Link]| {
+        let elders = Elders { places: Arc::new(world.places.clone()), ..Elders::default() };
+        world.ground().leads_on(&From { policy: &decided(policy), depth, state: &state, elders: &elders }, chain)
+    };
     assert!(leads_on(&[0, 1, 2], at, std::slice::from_ref(&by_two)));
     assert!(!leads_on(&[1, 2, 3], at, std::slice::from_ref(&by_two)), "one of three");
     assert!(!leads_on(&[0, 1, 2], at + 1, std::slice::from_ref(&by_two)), "nothing later");
@@ -244,4 +251,57 @@ fn a_chain_of_another_group_leads_nowhere() {
     assert!(other.ground().verify(&chain).is_none(), "the same Genesis, and ops that are not here");
     let elsewhere = GroupId([9; 32]);
     assert!(Ground { group: &elsewhere, ..world.ground() }.verify(&chain).is_none());
+}
+
+/// The founder let three in by name and is gone; they name two of them on its last commit.
+#[test]
+fn a_recover_is_shown_by_the_node_that_it_is_about() {
+    let mut world = World::new();
+    for who in 1..=3 {
+        let (subject, name) = (keys(who).persona(), format!("p{who}"));
+        world.say(0, OpBody::Add { subject, name, role: Role::Member, key_package: vec![who; 4] });
+    }
+    let about = world.commit(&[0]);
+    let (base, policy) = (world.node.facts().node, {
+        let state = world.log.state_at(&world.log.heads(), &world.places);
+        Arc::new(state.node_policy())
+    });
+    let state = world.log.state_at(&world.log.heads(), &world.places);
+    let mut facilitators = vec![keys(1).persona(), keys(2).persona()];
+    facilitators.sort_unstable();
+    world.settled.insert(base, Arc::clone(&policy));
+    let heads = world.log.heads();
+    for who in 1..=3 {
+        let body = OpBody::Recover { base, facilitators: facilitators.clone() };
+        let at = At { heads: &world.log.heads(), node: base };
+        let op = world.log.make(&keys(who), at, body).unwrap();
+        world.log.insert(op).unwrap();
+    }
+    let by_one = world.commit(&[1]);
+    let named = world.link(&[1, 2]);
+    let depth = world.node.facts().depth();
+
+    let short = world.ground().extend(&[], about.clone()).unwrap();
+    assert!(world.ground().extend(&[], named.clone()).is_none(), "nothing tells whose roster decided");
+    assert!(world.ground().extend(&short, by_one).is_none(), "one of the two, and no other member");
+    let chain = world.ground().extend(&short, named.clone()).unwrap();
+    assert_eq!((chain.len(), world.leads_to(&chain)), (2, Some(world.node.facts().node)));
+    assert_eq!(world.leads_to(&[named]), None);
+    let elders = world.ground().verify(&chain).unwrap().elders(Arc::new(world.places.clone()));
+    assert_eq!(elders.settled.keys().collect::<Vec<_>>(), [&base]);
+
+    // What shows it stays, whoever signs later.
+    world.say(1, charter("Ours"));
+    let later = world.commit(&[0, 1, 2]);
+    let longer = world.ground().extend(&chain, later).unwrap();
+    assert_eq!(longer.len(), 3);
+    assert!(world.leads_to(&longer).is_some());
+    // Who was there when they were asked is led on; who knows of no such roster is not.
+    let last = |last| Elders { places: Arc::new(world.places.clone()), last, ..Elders::default() };
+    let leads_on = |elders: &Elders| {
+        world.ground().leads_on(&From { policy: &policy, depth: depth - 1, state: &state, elders }, &chain)
+    };
+    assert_eq!(state.heads, heads);
+    assert!(leads_on(&last(Some((base, Arc::clone(&policy))))));
+    assert!(!leads_on(&last(None)));
 }

@@ -1,5 +1,5 @@
-//! What the group decides as a whole: Recover, by more than half of the certified roster, and Restart, by a quorum of
-//! the facilitators.
+//! What the group decides as a whole: Recover, by more than half of the roster, and Restart, by a quorum of the
+//! facilitators.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,7 +15,7 @@ use super::{
     SeniorityKey,
     fold::Fold,
     log::Entry,
-    person::{Event, Kind},
+    person::{Event, Kind, majority},
     rights::{Elders, Electors, Right},
 };
 
@@ -24,7 +24,7 @@ use super::{
 pub enum Ballot {
     /// These are the facilitators from now on.
     Recover {
-        /// The certified node whose roster decides.
+        /// The facilitators' last commit, whose roster decides.
         base: NodeId,
         /// Who.
         facilitators: Vec<PersonaId>,
@@ -84,6 +84,14 @@ impl<'a> Fold<'a> {
     /// The generation in force; 0 before any Restart.
     pub(crate) fn generation(&self) -> u32 {
         self.restarts().map(|(generation, _)| generation).max().unwrap_or(0)
+    }
+
+    /// Whom each Recover that was decided names, by the node that it is about.
+    pub(crate) fn recovers(&self) -> impl Iterator<Item = (NodeId, &[PersonaId])> {
+        self.decided.iter().filter_map(|d| match &d.ballot {
+            Ballot::Recover { base, facilitators } => Some((*base, facilitators.as_slice())),
+            Ballot::Restart { .. } => None,
+        })
     }
 
     /// Restarts that were decided, with their generation.
@@ -157,8 +165,11 @@ impl<'a> Fold<'a> {
         let former = counted.iter().flat_map(|v| v.electors.facilitators.iter().copied()).collect();
         let ops = counted.iter().map(|v| v.op).collect();
         let kind = Kind::Role(Role::Facilitator);
-        let event = Event { kind, ops, needed, demotes: false, motion: false, recovers: true };
-        (signers.len() >= needed).then_some((event, former))
+        let vouched = last.first().map(|v| v.electors.vouched.clone()).unwrap_or_default();
+        let by_vouched = vouched.iter().filter(|v| signers.contains(v)).count();
+        let carried = signers.len() >= needed && by_vouched >= majority(vouched.len());
+        let event = Event { kind, ops, needed, vouched, demotes: false, motion: false, recovers: true };
+        carried.then_some((event, former))
     }
 
     /// Who is named becomes facilitator, who was and is not named becomes member. False where another Recover that

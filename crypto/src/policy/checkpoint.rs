@@ -82,6 +82,9 @@ pub struct KeptElectors {
     /// The facilitators at that place.
     #[n(2)]
     pub facilitators: Vec<PersonaId>,
+    /// For a Recover, those of whom more than half must be among the signers.
+    #[n(3)]
+    pub vouched: Vec<PersonaId>,
 }
 
 /// What became of an Invite.
@@ -240,12 +243,14 @@ impl PolicyLog {
 
 fn keep_electors(electors: &Electors) -> KeptElectors {
     let needed = u32::try_from(electors.needed).unwrap_or(u32::MAX);
-    KeptElectors { who: electors.who.clone(), needed, facilitators: electors.facilitators.clone() }
+    let Electors { who, facilitators, vouched, .. } = electors.clone();
+    KeptElectors { who, needed, facilitators, vouched }
 }
 
 fn restore_electors(kept: &KeptElectors) -> Electors {
     let needed = usize::try_from(kept.needed).unwrap_or(usize::MAX);
-    Electors { who: kept.who.clone(), needed, facilitators: kept.facilitators.clone() }
+    let KeptElectors { who, facilitators, vouched, .. } = kept.clone();
+    Electors { who, needed, vouched, facilitators }
 }
 
 type Speaking<'a> = BTreeMap<(u64, OpId), (&'a Entry, bool)>;
@@ -262,7 +267,7 @@ fn speaking<'a>(fold: &Fold<'a>) -> Speaking<'a> {
     }
     fold.writes().for_each(&mut keep);
     fold.votes.iter().for_each(|v| keep(v.op));
-    fold.restarts().flat_map(|(_, d)| &d.event.ops).for_each(|op| keep(op));
+    fold.decided.iter().flat_map(|d| &d.event.ops).for_each(|op| keep(op));
     // A Join is read through its Invite, open or not.
     let joined_by: Vec<_> = found
         .values()

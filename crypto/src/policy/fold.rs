@@ -228,7 +228,8 @@ impl<'a> Fold<'a> {
 }
 
 fn single(kind: Kind, entry: &Entry) -> Event<'_> {
-    Event { kind, ops: vec![entry], needed: 1, demotes: false, motion: false, recovers: false }
+    let vouched = Vec::new();
+    Event { kind, ops: vec![entry], needed: 1, vouched, demotes: false, motion: false, recovers: false }
 }
 
 /// The decision, once equal motions of distinct facilitators make a quorum as the last signers knew it.
@@ -249,6 +250,7 @@ fn carried<'a>(
     let signers: BTreeSet<_> = counted.iter().map(|s| s.op.author()).collect();
     let demotes = motion != Motion::Remove && last.iter().any(|s| s.electors.facilitators.contains(subject));
     let ops = counted.iter().map(|s| s.op).collect();
-    let event = Event { kind: motion.into(), ops, needed: quorum, demotes, motion: true, recovers: false };
+    let (kind, vouched) = (motion.into(), Vec::new());
+    let event = Event { kind, ops, needed: quorum, vouched, demotes, motion: true, recovers: false };
     (quorum > 0 && signers.len() >= quorum).then_some(event)
 }

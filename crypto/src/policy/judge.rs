@@ -20,7 +20,7 @@ use super::{PolicyLog, PolicyState, Revocation, Seniority};
 use crate::{
     chain::mls_group_id,
     mls::{Binding, CommitFacts, Leaf, NodeFacts},
-    select::Class,
+    select::{Class, NodePolicy},
 };
 
 /// Heads that one node may bind.
@@ -71,6 +71,8 @@ pub struct Judgement {
     pub left: BTreeSet<PersonaId>,
     /// Whether the child begins a network.
     pub begins_network: bool,
+    /// Whom a Recover names that the child realises.
+    pub recovered: Option<NodePolicy>,
 }
 
 /// What a commit does that nobody said. No variant carries ids.
@@ -470,6 +472,7 @@ impl Case<'_> {
             rank: self.parent.state.rank(&self.facts.author.persona),
             slot: None,
             heads: state.heads.clone(),
+            recovered: state.recovered_since(&self.parent.state.recovers),
             state,
             realised,
             joined: BTreeSet::new(),

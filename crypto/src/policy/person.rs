@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use hearth_protocol::{id::DeviceId, op::Role};
+use hearth_protocol::{
+    id::{DeviceId, PersonaId},
+    op::{OpBody, Role},
+};
 
 use super::{Motion, log::Entry, rights::Electors};
 
@@ -14,6 +17,8 @@ pub(crate) struct Event<'a> {
     pub(crate) ops: Vec<&'a Entry>,
     /// How many of them decide.
     pub(crate) needed: usize,
+    /// More than half of these must be among the authors, if there are any: see [`Electors::vouched`].
+    pub(crate) vouched: Vec<PersonaId>,
     /// Whether it takes a facilitator's role away without taking the persona out.
     pub(crate) demotes: bool,
     /// Whether it was put to a quorum of facilitators.
@@ -41,7 +46,7 @@ impl From<Motion> for Kind {
 impl Event<'_> {
     /// Whether `entry` was written knowing that this was decided.
     pub(crate) fn before(&self, entry: &Entry) -> bool {
-        self.ops.iter().filter(|op| entry.sees(op)).count() >= self.needed
+        self.grant().holds(|op| entry.past.contains(op))
     }
 
     /// Whether `entry` lies in this decision's past: every quorum among its signers has one who knew of it. So
@@ -61,7 +66,13 @@ impl Event<'_> {
     }
 
     pub(crate) fn grant(&self) -> Grant {
-        Grant { ops: self.ops.iter().map(|op| op.index).collect(), needed: self.needed }
+        let vouched = self.ops.iter().filter(|op| self.vouched.contains(&op.author()));
+        Grant {
+            ops: self.ops.iter().map(|op| op.index).collect(),
+            needed: self.needed,
+            vouched: vouched.map(|op| op.index).collect(),
+            vouched_needed: majority(self.vouched.len()),
+        }
     }
 }
 
@@ -74,17 +85,30 @@ pub(crate) struct Signature<'a> {
     pub(crate) electors: Arc<Electors>,
 }
 
-/// Ops through which something exists: it is gone when fewer than `needed` of them stand.
+/// Ops through which something exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Grant {
     pub(crate) ops: Vec<usize>,
-    pub(crate) needed: usize,
+    needed: usize,
+    vouched: Vec<usize>,
+    vouched_needed: usize,
 }
 
 impl Grant {
     pub(crate) fn one(entry: &Entry) -> Self {
-        Self { ops: vec![entry.index], needed: 1 }
+        Self { ops: vec![entry.index], needed: 1, vouched: Vec::new(), vouched_needed: 0 }
     }
+
+    /// Whether it exists through those of its ops that stand.
+    pub(crate) fn holds(&self, stands: impl Fn(usize) -> bool) -> bool {
+        let enough = |ops: &[usize], needed| ops.iter().filter(|op| stands(**op)).count() >= needed;
+        enough(&self.ops, self.needed) && enough(&self.vouched, self.vouched_needed)
+    }
+}
+
+/// More than half; none of nobody.
+pub(crate) fn majority(of: usize) -> usize {
+    if of == 0 { 0 } else { of / 2 + 1 }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -143,6 +167,13 @@ impl<'a> Person<'a> {
         let live = self.live();
         let since = move |by: &Entry| live.iter().any(|(add, _)| by.sees(add));
         self.devices.iter().copied().filter(move |(by, device)| since(by) && !self.gone.contains(device))
+    }
+
+    /// Whether a facilitator let it in by name, or gave it the role that it has: what no link can do.
+    pub(crate) fn is_vouched_for(&self) -> bool {
+        let by_name = self.live().iter().any(|(add, _)| matches!(add.content.body, OpBody::Add { .. }));
+        let given = self.roles_in_force().iter().any(|(role, event)| *role <= Role::Member && !event.demotes);
+        by_name || given
     }
 
     /// Whether its membership, if it had any, was ended by others.

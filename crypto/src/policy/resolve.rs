@@ -12,7 +12,7 @@ use super::{
     bits::Bits,
     fold::Fold,
     log::Entry,
-    person::{Event, Kind},
+    person::{Event, Grant, Kind},
     rights::{Elders, Verdict, verdict},
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct Resolver<'a, 's> {
 struct Strike {
     subject: PersonaId,
     ops: Vec<usize>,
-    needed: usize,
+    grant: Grant,
     voids: Bits,
     signers: Vec<(PersonaId, OpId)>,
 }
@@ -163,8 +163,8 @@ impl<'a, 's> Resolver<'a, 's> {
                 continue;
             }
             let Some(Ok(right)) = self.verdict(entry) else { continue };
-            let stands = |ops: &[usize], needed| ops.iter().filter(|op| !void.contains(**op)).count() >= needed;
-            let holds = right.rests_on.iter().all(|any| any.iter().any(|grant| stands(&grant.ops, grant.needed)));
+            let holds = |grant: &Grant| grant.holds(|op| !void.contains(op));
+            let holds = right.rests_on.iter().all(|any| any.iter().any(holds));
             if !holds {
                 void.insert(entry.index);
             }
@@ -173,7 +173,7 @@ impl<'a, 's> Resolver<'a, 's> {
     }
 
     fn choose<'k>(&self, strikes: &'k [Strike]) -> Vec<&'k Strike> {
-        let breaks = |a: &Strike, b: &Strike| b.ops.iter().filter(|op| !a.voids.contains(**op)).count() < b.needed;
+        let breaks = |a: &Strike, b: &Strike| !b.grant.holds(|op| !a.voids.contains(op));
         let struck = |b: &Strike| strikes.iter().any(|a| a.ops != b.ops && breaks(a, b));
         let free: Vec<_> = strikes.iter().filter(|s| !struck(s)).collect();
         if free.is_empty() { strikes.iter().min_by_key(|s| self.rank(s)).into_iter().collect() } else { free }
@@ -190,7 +190,7 @@ fn strike(subject: PersonaId, event: &Event<'_>, voids: Bits) -> Strike {
     let mut ops: Vec<_> = event.ops.iter().map(|op| op.index).collect();
     ops.sort_unstable();
     let signers = event.ops.iter().map(|op| (op.author(), op.id)).collect();
-    Strike { subject, ops, needed: event.needed, voids, signers }
+    Strike { subject, ops, grant: event.grant(), voids, signers }
 }
 
 /// An op of the subject outside the revocation's past; those after it have rights of their own.

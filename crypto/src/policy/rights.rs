@@ -1,6 +1,6 @@
 //! Who may say what. A right is read in the closure of the op's own `prev`.
 
-use std::{cell::Cell, collections::BTreeSet, sync::Arc};
+use std::{cell::Cell, sync::Arc};
 
 use hearth_protocol::{
     id::{DeviceId, NodeId, PersonaId},
@@ -11,9 +11,10 @@ use hearth_protocol::{
 use super::{
     Motion, Seniority, SeniorityKey,
     fold::Fold,
-    person::{Grant, Person},
+    person::{Grant, Person, majority},
     seniority_key,
 };
+use crate::select::NodePolicy;
 
 /// Why an op has no effect. It stays in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
@@ -55,12 +56,15 @@ pub enum Refusal {
     /// Facilitators are not evicted: they are demoted first.
     #[error("facilitators are demoted before a device of theirs is evicted")]
     StillFacilitator,
-    /// The Recover does not build on the last certified node.
-    #[error("only the roster of the last certified node names new facilitators")]
-    NotCertified,
-    /// Only who is on the certified roster names facilitators, or is named.
-    #[error("not on the certified roster")]
+    /// The Recover does not build on the facilitators' last commit.
+    #[error("only the roster of the facilitators' last commit names new ones")]
+    OtherRoll,
+    /// Only who is on that roster names facilitators, or is named.
+    #[error("not on the roster of the facilitators' last commit")]
     NotElector,
+    /// No facilitator let anybody in by name, or gave anybody a role: nobody but links would decide.
+    #[error("no facilitator vouched for anybody here")]
+    NobodyVouched,
     /// Its generation does not follow the one in force.
     #[error("another restart came first")]
     Generation,
@@ -97,6 +101,8 @@ pub(crate) struct Right {
 pub(crate) struct Electors {
     pub(crate) who: Vec<PersonaId>,
     pub(crate) needed: usize,
+    /// For a Recover, those of them that a link cannot make: more than half of these as well.
+    pub(crate) vouched: Vec<PersonaId>,
     /// The facilitators at that place.
     pub(crate) facilitators: Vec<PersonaId>,
 }
@@ -120,9 +126,9 @@ impl<'s> Elders<'s> {
     }
 
     /// Who decides about a Recover on `base`.
-    pub(crate) fn electorate(&self, base: &NodeId) -> Option<BTreeSet<PersonaId>> {
+    pub(crate) fn roll(&self, base: &NodeId) -> Option<Arc<NodePolicy>> {
         self.asked.set(true);
-        self.seniority.electorate(base)
+        self.seniority.roll(base)
     }
 
     pub(crate) fn asked(&self) -> &Cell<bool> {
@@ -257,7 +263,7 @@ impl Check<'_, '_> {
         }
         let facilitators = self.fold.facilitators();
         let needed = needed(self.elders, &facilitators, self.author, subject).ok_or(Refusal::OnlySenior)?;
-        Ok(together(rests_on, Electors { who: facilitators.clone(), needed, facilitators }))
+        Ok(together(rests_on, quorum(facilitators, needed)))
     }
 
     fn device_add(&self, device: &DeviceId) -> Verdict {
@@ -288,12 +294,16 @@ impl Check<'_, '_> {
         Ok(plain(rests_on))
     }
 
-    /// Only the certified roster decides, and only about itself: who came by a link since has no say.
+    /// Only the roster of the facilitators' last commit decides, and only about itself; and most of those whom a
+    /// facilitator vouched for, of whom a link makes none, must be among them.
     fn recover(&self, base: &NodeId, named: &[PersonaId]) -> Verdict {
         let mut rests_on = self.member()?;
-        let roster = self.elders.electorate(base).ok_or(Refusal::NotCertified)?;
-        if !roster.contains(self.author) || !named.iter().all(|n| roster.contains(n)) {
+        let roll = self.elders.roll(base).ok_or(Refusal::OtherRoll)?;
+        if !roll.members.contains(self.author) || !named.iter().all(|n| roll.members.contains(n)) {
             return Err(Refusal::NotElector);
+        }
+        if roll.vouched.is_empty() {
+            return Err(Refusal::NobodyVouched);
         }
         for name in named {
             self.fold.role(name).ok_or(Refusal::NoSuchMember)?;
@@ -303,8 +313,8 @@ impl Check<'_, '_> {
         if facilitators == named {
             return Err(Refusal::NothingChanges);
         }
-        let needed = roster.len() / 2 + 1;
-        Ok(together(rests_on, Electors { who: roster.into_iter().collect(), needed, facilitators }))
+        let (who, vouched) = (roll.members.iter().copied().collect(), roll.vouched.iter().copied().collect());
+        Ok(together(rests_on, Electors { who, needed: majority(roll.members.len()), vouched, facilitators }))
     }
 
     /// One generation after the other, by the facilitators' quorum.
@@ -319,8 +329,12 @@ impl Check<'_, '_> {
         }
         let facilitators = self.fold.facilitators();
         let needed = facilitators.len() / 2 + 1;
-        Ok(together(rests_on, Electors { who: facilitators.clone(), needed, facilitators }))
+        Ok(together(rests_on, quorum(facilitators, needed)))
     }
+}
+
+fn quorum(facilitators: Vec<PersonaId>, needed: usize) -> Electors {
+    Electors { who: facilitators.clone(), needed, vouched: Vec::new(), facilitators }
 }
 
 fn subject_exists(person: &Person<'_>) -> Vec<Grant> {

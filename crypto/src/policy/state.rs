@@ -13,7 +13,7 @@ use super::{
     ballot::{Ballot, Decided},
     fold::{Fold, Invited},
     log::Entry,
-    person::{Event, Kind, Person},
+    person::{Event, Kind, Person, majority},
     resolve::Resolver,
     rights::{Elders, Refusal, Standing, verdict},
     seniority_key,
@@ -71,6 +71,8 @@ pub struct Member {
     pub name: String,
     /// Its role.
     pub role: Role,
+    /// Whether a facilitator let it in by name, or gave it that role: what no link can do.
+    pub vouched: bool,
     /// The op that brought it: Genesis, Add or Join.
     pub added_by: OpId,
     /// Every op that brings it, sorted: more than one after concurrent Adds.
@@ -208,6 +210,8 @@ pub struct PolicyState {
     pub gone: BTreeSet<(PersonaId, DeviceId)>,
     /// The Restart that stands of each generation, the oldest first: the last one is in force.
     pub restarts: Vec<Restart>,
+    /// Whom each Recover in effect names, by the node that it is about.
+    pub recovers: BTreeMap<NodeId, Vec<PersonaId>>,
     /// Recovers and Restarts that are not decided, with those who signed.
     pub ballots: BTreeMap<Ballot, BTreeSet<PersonaId>>,
 }
@@ -251,7 +255,7 @@ impl PolicyLog {
         let right = verdict(&fold, &resolver.elders, author, body)?;
         let Some(electors) = right.electors else { return Ok(Standing::Effective) };
         let state = self.state_at(heads, seniority);
-        let (mut signers, needed) = match body {
+        let (mut signers, mut needed) = match body {
             OpBody::Remove { subject, .. } => state.progress(subject, Motion::Remove),
             OpBody::SetRole { subject, role } => state.progress(subject, Motion::SetRole(*role)),
             _ => {
@@ -261,6 +265,8 @@ impl PolicyLog {
             }
         };
         signers.insert(*author);
+        let vouched = electors.vouched.iter().filter(|v| signers.contains(v)).count();
+        needed = needed.max(signers.len() + majority(electors.vouched.len()).saturating_sub(vouched));
         Ok(if signers.len() >= needed {
             Standing::Effective
         } else {
@@ -311,7 +317,17 @@ impl PolicyState {
     #[must_use]
     pub fn node_policy(&self) -> NodePolicy {
         let members = self.members.keys().copied().collect();
-        NodePolicy { facilitators: self.facilitators().into_iter().collect(), members }
+        let vouched = self.members.iter().filter(|(_, m)| m.vouched && m.role != Role::Facilitator);
+        let vouched = vouched.map(|(persona, _)| *persona).collect();
+        NodePolicy { facilitators: self.facilitators().into_iter().collect(), members, vouched }
+    }
+
+    /// Whom a Recover names that was not in effect before: they decide about what realises it.
+    #[must_use]
+    pub fn recovered_since(&self, before: &BTreeMap<NodeId, Vec<PersonaId>>) -> Option<NodePolicy> {
+        let (_, named) = self.recovers.iter().find(|(base, named)| before.get(base) != Some(named))?;
+        let members = self.members.keys().copied().collect();
+        Some(NodePolicy { facilitators: named.iter().copied().collect(), members, vouched: BTreeSet::new() })
     }
 
     /// ⌊f/2⌋+1.
@@ -396,6 +412,7 @@ fn read(fold: &Fold<'_>, elders: &Elders<'_>) -> PolicyState {
     for vote in &fold.votes {
         state.ballots.entry(vote.ballot.clone()).or_default().insert(vote.op.author());
     }
+    state.recovers = fold.recovers().map(|(base, named)| (base, named.to_vec())).collect();
     state.restarts = fold.standing_restarts(elders).into_iter().filter_map(restart).collect();
     state.revocations.sort();
     state.invites = fold.invites.iter().filter_map(|(id, i)| Some((*id, invite(i)?))).collect();
@@ -418,7 +435,8 @@ fn member(persona: &PersonaId, person: &Person<'_>) -> Option<Member> {
     };
     let seniority = (true, u64::MAX, u32::MAX, *persona);
     let devices = person.further_devices().map(|(by, device)| (device, by.id)).collect();
-    Some(Member { name: name.clone(), role, added_by: add.id, adds, device, invite, devices, seniority })
+    let (name, vouched) = (name.clone(), person.is_vouched_for());
+    Some(Member { name, role, vouched, added_by: add.id, adds, device, invite, devices, seniority })
 }
 
 fn restart(decided: &Decided<'_>) -> Option<Restart> {

@@ -12,7 +12,10 @@ mod reference;
 mod rights;
 mod sentences;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use hearth_protocol::{
     id::{NodeId, OpId, PersonaId},
@@ -21,7 +24,7 @@ use hearth_protocol::{
 };
 
 use super::{At, InviteKeys, PolicyLog, PolicyState, Refusal, Seat, Seniority, genesis};
-use crate::persona::DeviceKeys;
+use crate::{persona::DeviceKeys, select::NodePolicy};
 
 /// A group whose people are numbers; seniority follows the number.
 pub(crate) struct Group {
@@ -29,11 +32,11 @@ pub(crate) struct Group {
     pub(crate) seniority: Place,
 }
 
-/// Where a log is read: who came when, and which nodes are certified, with their rosters.
+/// Where a log is read: who came when, and who decides about a Recover on which node.
 #[derive(Default)]
 pub(crate) struct Place {
     pub(crate) elders: BTreeMap<PersonaId, (u64, u32)>,
-    pub(crate) certified: BTreeMap<NodeId, BTreeSet<PersonaId>>,
+    pub(crate) rolls: BTreeMap<NodeId, Arc<NodePolicy>>,
 }
 
 impl Seniority for Place {
@@ -45,8 +48,8 @@ impl Seniority for Place {
         self.elders.all()
     }
 
-    fn electorate(&self, base: &NodeId) -> Option<BTreeSet<PersonaId>> {
-        self.certified.get(base).cloned()
+    fn roll(&self, base: &NodeId) -> Option<Arc<NodePolicy>> {
+        self.rolls.get(base).cloned()
     }
 }
 
@@ -126,6 +129,12 @@ impl Group {
     /// Facilitators 0, 1, … and then ordinary members, each added and promoted in turn.
     pub(crate) fn new(facilitators: u8, members: u8) -> Self {
         Self::with(facilitators, members, None)
+    }
+
+    /// Those who are here now decide about a Recover on `base`.
+    pub(crate) fn ask_on(&mut self, base: NodeId) {
+        let policy = Arc::new(self.state().node_policy());
+        self.seniority.rolls.insert(base, policy);
     }
 
     pub(crate) fn with(facilitators: u8, members: u8, template: Option<Template>) -> Self {

@@ -111,16 +111,24 @@ pub(crate) fn quorum(
     by_others * 2 > total
 }
 
+/// What those make final whom a Recover names: the nodes that realise one, and all above them.
+fn recovered(dag: &Dag<'_>) -> BTreeSet<NodeId> {
+    let realise = dag.nodes().filter_map(|(id, info)| Some((id, info.recovered.as_ref()?)));
+    let carried = realise.filter(|(id, named)| quorum(named, |_| true, |who| dag.signed(id, who)));
+    carried.flat_map(|(id, _)| dag.path(id)).collect()
+}
+
 /// Walks down while exactly one child is certified. A signature stands for all ancestors, so no certified node can
 /// hang below one that is not.
 pub(crate) fn find(dag: &Dag<'_>) -> Certificates {
+    let recovered = recovered(dag);
     let mut found = Certificates { last: dag.input.base, certified: BTreeSet::new(), conflicts: Vec::new() };
     loop {
         let electorate = Electorate::at(dag, found.last);
         let certified: BTreeSet<_> = dag
             .children(&found.last)
             .map(|(id, _)| *id)
-            .filter(|id| electorate.is_quorum(id, |who| dag.signed(id, who)))
+            .filter(|id| recovered.contains(id) || electorate.is_quorum(id, |who| dag.signed(id, who)))
             .collect();
         match (certified.len(), certified.first()) {
             (1, Some(only)) => {

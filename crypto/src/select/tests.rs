@@ -20,7 +20,7 @@ fn frame(n: u8) -> FrameId {
 fn policy(facilitators: u8, members: u8) -> Arc<NodePolicy> {
     let facilitators: BTreeSet<_> = (0..facilitators).map(person).collect();
     let members = facilitators.iter().copied().chain((100..100 + members).map(person)).collect();
-    Arc::new(NodePolicy { facilitators, members })
+    Arc::new(NodePolicy { facilitators, members, ..NodePolicy::default() })
 }
 
 /// A DAG being drawn: node 0 is the base; each node's frame has its number.
@@ -48,6 +48,7 @@ impl Drawing {
             valid: true,
             realises: BTreeSet::new(),
             policy: Arc::clone(&self.policy),
+            recovered: None,
         };
         self.input.add(node(id), info);
         self

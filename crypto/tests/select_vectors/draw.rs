@@ -85,6 +85,7 @@ pub(crate) fn compute(input: &Value) -> Option<Value> {
             frames: ids(node.get("frames")?, FrameId)?,
             valid: node.get("valid")?.as_bool()?,
             realises: ids(node.get("realises")?, OpId)?,
+            recovered: None,
             policy: match node.get("policy") {
                 Some(own) => policy(own)?,
                 None => Arc::clone(&base_policy),
@@ -133,5 +134,5 @@ fn ids<T: Ord>(value: &Value, of: impl Fn([u8; 32]) -> T) -> Option<BTreeSet<T>>
 
 fn policy(value: &Value) -> Option<Arc<NodePolicy>> {
     let (facilitators, members) = (ids(value.get("facilitators")?, PersonaId)?, ids(value.get("members")?, PersonaId)?);
-    Some(Arc::new(NodePolicy { facilitators, members }))
+    Some(Arc::new(NodePolicy { facilitators, members, ..NodePolicy::default() }))
 }

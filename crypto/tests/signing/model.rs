@@ -48,7 +48,7 @@ fn has(bits: u16, n: usize) -> bool {
 
 fn policy(facilitators: usize, people: usize) -> Arc<NodePolicy> {
     let members = (0..people).map(person).collect();
-    Arc::new(NodePolicy { facilitators: (0..facilitators).map(person).collect(), members })
+    Arc::new(NodePolicy { facilitators: (0..facilitators).map(person).collect(), members, ..NodePolicy::default() })
 }
 
 impl World {
@@ -167,6 +167,7 @@ impl World {
                 valid: true,
                 realises: BTreeSet::new(),
                 policy: Arc::clone(&self.policies[n]),
+                recovered: None,
             };
             input.add(node(n), info);
         }

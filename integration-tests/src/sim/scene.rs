@@ -7,7 +7,7 @@ use hearth_crypto::{
     persona::DeviceKeys,
     policy::InviteKeys,
 };
-use hearth_node::app::{Answer, Command, Kind, MessageRow, Notice, PersonaChoice, RoleName, Secret};
+use hearth_node::app::{Answer, Command, Kind, MessageRow, Notice, PersonaChoice, Refusal, RoleName, Secret};
 use hearth_protocol::{
     id::{GroupId, NodeId, OpId, PersonaId},
     link::InviteLink,
@@ -67,7 +67,11 @@ impl<M: Mls + 'static> Scene<M> {
         Self::of(&Plan { knock, late: 1, ..calm(nodes) }, facilitators, make)
     }
 
-    fn of(plan: &Plan, facilitators: usize, make: impl Fn(u64) -> M + 'static) -> Result<Self, Failure> {
+    /// A group as a plan draws it, before its acts.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn of(plan: &Plan, facilitators: usize, make: impl Fn(u64) -> M + 'static) -> Result<Self, Failure> {
         let mut world = World::new(plan, Suite::Classic, make);
         let mut story = world.found(plan)?;
         world.come_in(&mut story, plan);
@@ -339,8 +343,16 @@ impl<M: Mls + 'static> Scene<M> {
     /// # Errors
     /// When no relay takes its door.
     pub fn invite(&mut self, uses: u32, expires_in_s: u64) -> Result<Invitation, Failure> {
+        self.invite_by(0, uses, expires_in_s)
+    }
+
+    /// A facilitator makes another link.
+    ///
+    /// # Errors
+    /// When no relay takes its door.
+    pub fn invite_by(&mut self, node: usize, uses: u32, expires_in_s: u64) -> Result<Invitation, Failure> {
         let group = self.group();
-        let reply = self.world.invite((group, Some(uses)), Some(expires_in_s), SOON_MS);
+        let reply = self.world.invite(node, (group, Some(uses)), Some(expires_in_s), SOON_MS);
         let Some(Ok(Answer::Invite { link, .. })) = reply else { return Err(Failure::new(0, "no link was made")) };
         invitation(link.expose())
     }
@@ -361,6 +373,36 @@ impl<M: Mls + 'static> Scene<M> {
         let Self { world, story } = self;
         world.look_who_is_in(story, node);
         self.is_member(node)
+    }
+
+    /// These name facilitators, one after the other. How each was answered.
+    pub fn recover(&mut self, by: &[usize], named: &[usize]) -> Vec<Result<Answer, Refusal>> {
+        let group = self.group();
+        let facilitators: Vec<_> = named.iter().map(|node| self.persona(*node)).collect();
+        let mut answers = Vec::new();
+        for node in by {
+            let id = self.world.ask(*node, Command::GroupRecover { group, facilitators: facilitators.clone() });
+            self.wait(5_000);
+            answers.extend(self.world.nodes.get_mut(*node).and_then(|n| n.replies.remove(&id)));
+        }
+        answers
+    }
+
+    /// Where what a member keeps of the DAG begins: its MLS epoch.
+    #[must_use]
+    pub fn base(&self, node: usize) -> Option<u64> {
+        self.world.nodes.get(node)?.engine.as_ref()?.base_epoch(&self.story.group)
+    }
+
+    /// A stranger comes in by a link.
+    ///
+    /// # Errors
+    /// Why not; `None` when there was no answer.
+    pub fn come_in(&mut self, node: usize, link: &Invitation) -> Result<(), Option<Kind>> {
+        let refused = self.try_link(node, link);
+        let Self { world, story } = self;
+        world.look_who_is_in(story, node);
+        if self.is_member(node) { Ok(()) } else { Err(refused) }
     }
 
     /// A fresh persona, of nobody who is in.

@@ -126,7 +126,7 @@ impl<M: Mls> World<M> {
         let uses = plan.uses.or_else(|| u32::try_from(self.nodes.len() + 4).ok());
         let mut reply = None;
         for _ in 0..TRIES {
-            reply = self.invite((group, uses), Some(30 * 86_400), INVITE_MS);
+            reply = self.invite(0, (group, uses), Some(30 * 86_400), INVITE_MS);
             if reply.is_some() {
                 break;
             }
@@ -175,16 +175,17 @@ impl<M: Mls> World<M> {
         None
     }
 
-    /// The founder asks for a link, and is answered within this time or not at all.
+    /// A facilitator asks for a link, and is answered within this time or not at all.
     pub(super) fn invite(
         &mut self,
+        node: usize,
         (group, uses): (GroupId, Option<u32>),
         expires_in_s: Option<u64>,
         wait_ms: u64,
     ) -> Option<Result<Answer, Refusal>> {
-        let id = self.ask(0, Command::InviteCreate { group, uses, expires_in_s, role: None });
+        let id = self.ask(node, Command::InviteCreate { group, uses, expires_in_s, role: None });
         self.wait(wait_ms);
-        self.nodes.first_mut()?.replies.remove(&id)
+        self.nodes.get_mut(node)?.replies.remove(&id)
     }
 
     pub(crate) fn wait(&mut self, ms: u64) {
@@ -450,7 +451,7 @@ impl<M: Mls> World<M> {
             return;
         }
         let uses = u32::try_from(outside.len()).ok();
-        let reply = self.invite((group, uses), None, INVITE_MS);
+        let reply = self.invite(0, (group, uses), None, INVITE_MS);
         let Some(Ok(Answer::Invite { link, .. })) = reply else { return };
         for node in outside {
             let link = Secret::new(link.expose().to_owned());

@@ -54,7 +54,7 @@ pub struct Known<N> {
     /// The node that it builds on, and the commit that made it; `None` for the first that the villain knows.
     pub made: Option<CommitFrame>,
     /// Who came first.
-    elders: BTreeMap<PersonaId, (u64, u32)>,
+    pub elders: BTreeMap<PersonaId, (u64, u32)>,
 }
 
 /// See the module's page.

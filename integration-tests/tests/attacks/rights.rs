@@ -1,6 +1,9 @@
 //! Acts without the right to them, and rights used to the utmost.
 
+use std::sync::Arc;
+
 use hearth_crypto::{
+    chain::Elders,
     mls::{Mls, Suite},
     persona::DeviceKeys,
     policy::Seat,
@@ -148,15 +151,22 @@ pub(crate) fn let_in<M: Mls + 'static>(scene: &mut Scene<M>, villain: &mut Villa
     socks
 }
 
-/// Personas that came by a link, more of them than everybody else, name themselves facilitators.
+/// Personas that came by a link, more of them than everybody else, name themselves facilitators. The founder's own commit
+/// has them on its roster; it knows two others.
 pub(crate) fn recover_by_link_holders<M: Mls + 'static>(make: fn(u64) -> M) {
     let mut scene = Scene::new(4, 1, make).unwrap();
+    for node in [1, 2] {
+        scene.set_role(0, node, RoleName::Cofacilitator);
+    }
+    scene.soon();
     let mut villain = scene.corrupt(3).unwrap();
     let (decide, certified) = (facilitators(&scene.roster(0)), villain.tip);
     let mut named = vec![villain.keys.persona()];
     let socks = let_in(&mut scene, &mut villain, 5);
     named.extend(socks.iter().map(DeviceKeys::persona));
     named.sort_unstable();
+    scene.soon();
+    scene.act(Act::Charter(0));
     scene.soon();
     scene.catch_up(&mut villain, 0);
     let (tip, first) = (villain.tip, villain.network(&villain.tip));
@@ -170,7 +180,20 @@ pub(crate) fn recover_by_link_holders<M: Mls + 'static>(make: fn(u64) -> M) {
     }
     let heads = villain.heads();
     let (frame, _) = villain.realise(&tip, &heads).unwrap();
-    post_all(&mut scene, &villain, ops.into_iter().map(Control::Op).chain([Control::Commit(frame)]));
+    // And as if somebody had vouched for them.
+    let heads = villain.log.heads();
+    let mut plan = villain.plan(&tip, &heads).unwrap();
+    let mut roll = villain.log.state_at(&heads, &()).node_policy();
+    roll.vouched.extend(&named);
+    let places = Arc::new(villain.nodes[&tip].elders.clone());
+    let elders = Elders { places, last: Some((tip, Arc::new(roll))), ..Elders::default() };
+    let state = villain.log.state_at(&heads, &elders);
+    assert!(named.iter().all(|who| state.facilitators().contains(who)), "their own software follows them");
+    plan.binding.as_mut().unwrap().roster_root = state.roster_root(&elders);
+    let (lying, node) = villain.commit(&tip, &plan).unwrap();
+    let signature = villain.sign(&node);
+    let commits = [Control::Commit(frame), Control::Commit(lying), signature];
+    post_all(&mut scene, &villain, ops.into_iter().map(Control::Op).chain(commits));
     scene.soon();
     agreed_with(&mut scene, &socks);
     assert_eq!(facilitators(&scene.roster(0)), decide);

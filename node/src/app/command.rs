@@ -196,6 +196,9 @@ pub enum Command {
         #[serde(default)]
         suite: Option<u16>,
     },
+    /// Signs that these are the facilitators from now on, where there has been none for a season.
+    #[serde(rename = "group.recover")]
+    GroupRecover { group: GroupId, facilitators: Vec<PersonaId> },
     #[serde(rename = "group.leave")]
     GroupLeave { group: GroupId },
     #[serde(rename = "invite.create")]
@@ -323,6 +326,7 @@ impl Command {
         "group.show",
         "group.set",
         "group.restart",
+        "group.recover",
         "group.leave",
         "invite.create",
         "invite.inspect",

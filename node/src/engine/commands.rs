@@ -83,6 +83,7 @@ impl<M: Mls> Engine<M> {
                 let known = suite.map(|code| Suite::from_code(code).ok_or(NO_SUITE)).transpose();
                 on!(group, |g, ctx| known.and_then(|suite| g.restart(suite, ctx)))
             }
+            Command::GroupRecover { group, facilitators } => on!(group, |g, ctx| g.recover(facilitators, ctx)),
             Command::GroupLeave { group } if self.knocking.contains_key(&group) => {
                 self.stop_knocking(&group, now, fx);
                 Some(Ok(Answer::Done {}))

@@ -47,7 +47,7 @@ pub(crate) struct Entry<N> {
     pub(crate) parent: Option<NodeId>,
     pub(crate) depth: u64,
     pub(crate) facts: NodeFacts,
-    pub(crate) elders: Arc<Elders>,
+    pub(crate) elders: Elders,
     /// The extension's heads, and the Joins of ancestors that no heads name yet.
     pub(crate) heads: Vec<OpId>,
     /// Whom its policy lets decide.
@@ -70,7 +70,7 @@ impl<N> Entry<N> {
             binding: &self.facts.binding,
             leaves: &self.facts.leaves,
             state,
-            seniority: self.elders.as_ref(),
+            seniority: &self.elders,
             // Nothing is compacted yet.
             settled: &[],
             light_nodes: 0,
@@ -87,6 +87,8 @@ pub(crate) struct Made {
     slot: Option<u32>,
     rank: u32,
     realises: BTreeSet<OpId>,
+    /// Whom a Recover names that it realises.
+    recovered: Option<Arc<NodePolicy>>,
 }
 
 /// What became of a frame.
@@ -137,9 +139,10 @@ impl<N: MlsNode> Dag<N> {
     pub(crate) fn new(root: N, origin: Origin, log: &PolicyLog) -> Self {
         let facts = root.facts().clone();
         let depth = facts.depth();
-        let elders = grown(&Arc::new(origin.elders.clone()), &facts, depth);
-        let policy = deciders(&log.state_at(&facts.binding.heads, elders.as_ref()));
-        let node = facts.node;
+        let elders = origin.elders.with(&facts.leaves, depth);
+        let state = log.state_at(&facts.binding.heads, &elders);
+        let (node, policy) = (facts.node, deciders(&state));
+        let elders = elders.committed(node, Arc::clone(&policy), &state);
         let entry = Entry {
             parent: None,
             depth,
@@ -228,7 +231,7 @@ impl<N: MlsNode> Dag<N> {
             return Arc::clone(state);
         }
         let Some(entry) = self.nodes.get(node) else { return Arc::default() };
-        let state = Arc::new(log.state_at(&entry.heads, entry.elders.as_ref()));
+        let state = Arc::new(log.state_at(&entry.heads, &entry.elders));
         if known.len() >= POLICIES {
             known.pop_front();
         }
@@ -309,14 +312,19 @@ impl<N: MlsNode> Dag<N> {
         }
         self.frames.insert(id, (frame, node));
         let (depth, elders, network) = match self.nodes.get(&parent) {
-            Some(p) => (p.depth + 1, Arc::clone(&p.elders), p.network),
-            None => (0, Arc::new(Elders::new()), node),
+            Some(p) => (p.depth + 1, p.elders.with(&facts.leaves, p.depth + 1), p.network),
+            None => (0, Elders::default(), node),
         };
-        let elders = grown(&elders, &facts, depth);
         let realises = judged.realised.iter().flat_map(|r| r.ops.iter().copied()).collect();
         let policy = deciders(&judged.state);
+        let elders = match judged.class {
+            Class::Committer => elders.committed(node, Arc::clone(&policy), &judged.state),
+            _ => elders,
+        };
         let network = if judged.begins_network { node } else { network };
-        let made = Made { frame: id, commit, class: judged.class, slot: judged.slot, rank: judged.rank, realises };
+        let judge::Judgement { class, slot, rank, .. } = judged;
+        let recovered = judged.recovered.map(Arc::new);
+        let made = Made { frame: id, commit, class, slot, rank, realises, recovered };
         let (made, state) = (Some(made), Some(child));
         let (parent, heads, superseded) = (Some(parent), judged.heads, None);
         let entry = Entry { parent, depth, facts, elders, heads, policy, network, made, state, superseded };
@@ -481,8 +489,8 @@ impl<N: MlsNode> Dag<N> {
     fn selection(&self, log: &PolicyLog) -> SelectionInput {
         let base_policy = self.nodes.get(&self.base).map(|b| Arc::clone(&b.policy)).unwrap_or_default();
         let mut input = SelectionInput::new(self.base, base_policy);
-        let elders = self.nodes.get(&self.certified).map(|c| Arc::clone(&c.elders)).unwrap_or_default();
-        let said = log.state_at(&log.heads(), elders.as_ref());
+        let elders = self.nodes.get(&self.certified).map(|c| c.elders.clone()).unwrap_or_default();
+        let said = log.state_at(&log.heads(), &elders);
         let left = self.left_behind(&said.restarts);
         let mut frames: BTreeMap<NodeId, BTreeSet<FrameId>> = BTreeMap::new();
         for (frame, (_, node)) in &self.frames {
@@ -491,7 +499,7 @@ impl<N: MlsNode> Dag<N> {
         for (node, entry) in &self.nodes {
             let (Some(parent), Some(made)) = (entry.parent, entry.made.as_ref()) else { continue };
             let author = made.commit.author.persona;
-            let above = self.nodes.get(&parent).and_then(|p| p.elders.get(&author).copied());
+            let above = self.nodes.get(&parent).and_then(|p| p.elders.places.get(&author).copied());
             let info = NodeInfo {
                 parent,
                 author,
@@ -503,6 +511,7 @@ impl<N: MlsNode> Dag<N> {
                 valid: !left.contains(node),
                 realises: made.realises.clone(),
                 policy: Arc::clone(&entry.policy),
+                recovered: made.recovered.clone(),
             };
             input.add(*node, info);
         }
@@ -533,19 +542,6 @@ impl<N: MlsNode> Dag<N> {
 
 fn deciders(state: &PolicyState) -> Arc<NodePolicy> {
     Arc::new(state.node_policy())
-}
-
-/// Seniority at a node: as at its parent, and whoever has a leaf for the first time.
-fn grown(elders: &Arc<Elders>, facts: &NodeFacts, depth: u64) -> Arc<Elders> {
-    let mut fresh = facts.leaves.iter().filter(|l| !elders.contains_key(&l.persona)).peekable();
-    if fresh.peek().is_none() {
-        return Arc::clone(elders);
-    }
-    let mut grown = elders.as_ref().clone();
-    for leaf in fresh {
-        grown.entry(leaf.persona).or_insert((depth, leaf.index));
-    }
-    Arc::new(grown)
 }
 
 #[cfg(test)]

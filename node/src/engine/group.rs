@@ -15,6 +15,7 @@ mod mail;
 mod nack;
 mod pending;
 mod post;
+mod recover;
 mod rejoin;
 mod restart;
 pub(crate) mod rows;
@@ -89,6 +90,8 @@ pub(crate) struct Group<M: Mls> {
     pub(crate) seen: Option<Place>,
     /// Everything up to this day was read at some relay.
     pub(crate) synced: Day,
+    /// When something that a facilitator signed came last.
+    facilitated: Day,
     /// Envelopes of others to be acknowledged, and when.
     acks: BTreeSet<EnvelopeId>,
     ack_at: Option<Timestamp>,
@@ -172,6 +175,7 @@ impl<M: Mls> Group<M> {
             view: PolicyState::default(),
             seen: None,
             synced: today,
+            facilitated: today,
             acks: BTreeSet::new(),
             ack_at: None,
             unrealised: commit::Unrealised::default(),
@@ -361,7 +365,12 @@ impl<M: Mls> Group<M> {
                 }
                 let Ok(inserted) = self.log.insert(op) else { return };
                 self.save_ops(ctx);
-                inserted.accepted.iter().for_each(|op| self.carry_op(op, ctx));
+                for op in &inserted.accepted {
+                    self.carry_op(op, ctx);
+                    if let Some(author) = self.log.content(op).map(|c| c.persona) {
+                        self.heard_from(&author, ctx);
+                    }
+                }
             }
             Control::Commit(frame) => {
                 if let Offered::Accepted(node) = self.dag.offer(ctx.mls, &mut self.log, frame) {
@@ -379,6 +388,10 @@ impl<M: Mls> Group<M> {
         self.save_ops(ctx);
         self.save_node(node, ctx);
         self.carry_commit(node, ctx);
+        let made = self.dag.entry(node).and_then(|e| e.made.as_ref());
+        if let Some(author) = made.map(|m| m.commit.author.persona) {
+            self.heard_from(&author, ctx);
+        }
         if self.is_joined() && self.dag.entry(node).is_some_and(|e| e.network == *node) {
             // Perhaps a rival's, which the tip never enters.
             self.enter_networks(ctx);
@@ -443,7 +456,7 @@ impl<M: Mls> Group<M> {
             return heads.clone();
         }
         let Some(tip) = self.dag.tip_entry() else { return Vec::new() };
-        let heads = self.log.heads_above(&tip.heads, tip.elders.as_ref());
+        let heads = self.log.heads_above(&tip.heads, &tip.elders);
         *above = Some((seen, heads.clone()));
         heads
     }

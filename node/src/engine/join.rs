@@ -1,9 +1,12 @@
 //! Coming in by a link: find the door at a mailbox, verify the chain to Genesis, make an external commit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use hearth_crypto::{
-    chain::{Ground, mls_group_id},
+    chain::{Elders, Ground, mls_group_id},
     hpke,
     mls::{Mls, MlsNode},
     persona::DeviceKeys,
@@ -383,19 +386,23 @@ pub(crate) fn begin_dag<M: Mls>(mls: &M, group: &GroupId, log: &PolicyLog, body:
     let info = if body.base_info.is_empty() { body.group_info.clone() } else { body.base_info.clone() };
     let root = mls.open_group_info(&info).ok()?;
     let facts = root.facts();
-    let origin = Origin { info, elders: Origin::read_elders(&body.elders), chain: body.chain.clone() };
+    let places = Arc::new(Origin::read_elders(&body.elders));
     let binding = &facts.binding;
-    let leads_here = if origin.chain.is_empty() {
+    let mut elders = Elders::default();
+    let leads_here = if body.chain.is_empty() {
         let alone = facts.leaves.len() == 1 && facts.leaves.iter().all(|l| l.persona == founder);
         let root = log.state_at(&[genesis], &()).roster_root(&());
         let first = (facts.epoch, binding.epoch, binding.began, binding.generation) == (0, 0, 0, 0);
         let ours = facts.mls_group_id == mls_group_id(log.get(&genesis)?, 0);
-        first && ours && alone && binding.heads == [genesis] && binding.roster_root == root && origin.elders.is_empty()
+        first && ours && alone && binding.heads == [genesis] && binding.roster_root == root && places.is_empty()
     } else {
-        let verified = Ground { mls, group, log, elders: &origin.elders }.verify(&origin.chain)?;
-        let earlier = origin.elders.values().all(|(depth, _)| *depth < facts.depth());
-        earlier && verified.node == Some(facts.node)
+        let verified = Ground { mls, group, log, places: &places }.verify(&body.chain)?;
+        let earlier = places.values().all(|(depth, _)| *depth < facts.depth());
+        let leads_here = verified.node == Some(facts.node);
+        elders = verified.elders(places);
+        earlier && leads_here
     };
+    let origin = Origin { info, elders, chain: body.chain.clone() };
     (leads_here && facts.node == body.base).then(|| Dag::new(root, origin, log))
 }
 

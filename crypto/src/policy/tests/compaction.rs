@@ -33,7 +33,7 @@ proptest! {
         after in prop::collection::vec(any::<(u8, u8, u8, u8)>(), 0..16),
     ) {
         let mut group = Group::new(3, 3);
-        group.seniority.certified.insert(order::BASE, (0..6).map(id).collect());
+        group.ask_on(order::BASE);
         let floor = group.log.ops_in_order().map(|(id, _)| vec![id]).collect();
         order::go_on(&mut group, &before, floor);
         let heads = group.heads();

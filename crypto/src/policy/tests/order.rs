@@ -8,7 +8,7 @@ pub(super) const BASE: NodeId = NodeId([0xce; 32]);
 /// A random history: each step one person says something about another, knowing a random part of the log.
 fn history(steps: &[(u8, u8, u8, u8)]) -> Group {
     let mut group = Group::new(3, 3);
-    group.seniority.certified.insert(BASE, (0..6).map(id).collect());
+    group.ask_on(BASE);
     let floor = group.log.ops_in_order().map(|(id, _)| vec![id]).collect();
     go_on(&mut group, steps, floor);
     group

@@ -14,15 +14,15 @@ fn restart(generation: u32, suite: u16) -> OpBody {
     OpBody::Restart { generation, suite, at_node: BASE }
 }
 
-/// Facilitators 0 and 1, members 2 to 5, all on the certified roster: four of them decide.
+/// Facilitators 0 and 1, members 2 to 5 whom they let in by name, all there at the last commit of class 0: four decide.
 fn silent() -> Group {
     let mut group = Group::new(2, 4);
-    group.seniority.certified.insert(BASE, (0..6).map(id).collect());
+    group.ask_on(BASE);
     group
 }
 
 #[test]
-fn more_than_half_of_the_certified_roster_name_new_facilitators() {
+fn more_than_half_of_the_roster_name_new_facilitators() {
     let mut group = silent();
     let old = group.say(1, invite(1, 3));
     for who in [2, 3, 4] {
@@ -56,7 +56,7 @@ fn three_of_six_are_not_more_than_half_and_nobody_counts_twice() {
 }
 
 #[test]
-fn link_holders_have_no_say_and_are_not_named() {
+fn who_came_by_a_link_since_has_no_say_and_is_not_named() {
     let mut group = silent();
     let open = group.say(0, invite(1, 5));
     for puppet in 0..5u8 {
@@ -73,14 +73,61 @@ fn link_holders_have_no_say_and_are_not_named() {
 }
 
 #[test]
-fn only_the_roster_of_the_last_certified_node_decides() {
+fn only_the_roster_of_the_last_commit_of_class_0_decides() {
     let mut group = silent();
-    group.seniority.certified.clear();
+    group.seniority.rolls.clear();
     for who in 2..6 {
         let op = group.say(who, recover(&[2]));
-        assert_eq!(group.refusal(&op), Some(Refusal::NotCertified));
+        assert_eq!(group.refusal(&op), Some(Refusal::OtherRoll));
     }
     assert_eq!(group.state().facilitators(), vec![id(0), id(1)]);
+}
+
+/// Facilitator 0, members 1 to 3 whom it let in by name, and six who came by a link before its last commit.
+fn crowded() -> Group {
+    let mut group = Group::new(1, 3);
+    let open = group.say(0, invite(1, 6));
+    for (puppet, slot) in (50..56).zip(0..) {
+        let at = group.heads();
+        group.join_on(puppet, &at, 1, (open, slot));
+    }
+    group
+}
+
+#[test]
+fn a_link_that_made_most_of_the_roster_names_nobody() {
+    let mut group = crowded();
+    group.ask_on(BASE);
+    for puppet in 50..56 {
+        group.say(puppet, recover(&[50]));
+    }
+    assert_eq!(group.state().facilitators(), vec![id(0)]);
+    group.say(3, recover(&[50]));
+    assert_eq!(group.state().facilitators(), vec![id(0)], "one of three whom somebody knows");
+    group.say(2, recover(&[50]));
+    assert_eq!(group.state().facilitators(), vec![id(50)], "with two of three it is most of both");
+}
+
+#[test]
+fn a_role_that_was_given_vouches_and_one_that_was_taken_does_not() {
+    let mut group = crowded();
+    group.say(0, set_role(50, Role::Cofacilitator));
+    group.say(0, set_role(51, Role::Reader));
+    let vouched = group.state().node_policy().vouched;
+    assert_eq!(vouched, [1, 2, 3, 50].map(id).into());
+}
+
+#[test]
+fn where_everybody_came_by_links_nobody_recovers() {
+    let mut group = Group::new(1, 0);
+    let open = group.say(0, invite(1, 3));
+    for (who, slot) in (2..5).zip(0..) {
+        let at = group.heads();
+        group.join_on(who, &at, 1, (open, slot));
+    }
+    group.ask_on(BASE);
+    let op = group.say(2, recover(&[2]));
+    assert_eq!(group.refusal(&op), Some(Refusal::NobodyVouched));
 }
 
 #[test]
@@ -119,8 +166,8 @@ fn what_the_former_facilitators_said_beside_a_recover_is_void_but_their_devices_
 fn of_two_recovers_that_do_not_know_of_each_other_the_one_that_names_the_senior_stands() {
     let mut group = silent();
     let at = group.heads();
-    // 2 and 3 say both: without somebody who equivocates there are no two majorities.
-    for (named, who) in [(3, [2, 3, 4, 5]), (2, [0, 1, 2, 3])] {
+    // Some say both: without somebody who equivocates there are no two majorities.
+    for (named, who) in [(3, [2, 3, 4, 5]), (2, [0, 2, 3, 4])] {
         for who in who {
             group.say_on(who, &at, recover(&[named]));
         }

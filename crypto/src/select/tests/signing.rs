@@ -94,7 +94,7 @@ fn who_left_on_what_is_ruled_out_is_not_waited_for() {
 fn who_is_taken_out_abstains_and_the_others_are_enough() {
     let out = |p: &Arc<NodePolicy>| {
         let members = p.members.iter().copied().filter(|m| *m != person(103)).collect();
-        Arc::new(NodePolicy { members, facilitators: p.facilitators.clone() })
+        Arc::new(NodePolicy { members, ..p.as_ref().clone() })
     };
     let draw = Drawing::new(2, 4).by(1, 0, 0).by(2, 0, 1).change(1, |i| i.policy = out(&i.policy));
     let draw = draw.signed(2, &[1, 100, 101]).signed(1, &[0, 102]);

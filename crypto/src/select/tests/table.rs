@@ -213,3 +213,28 @@ fn the_path_leads_from_base_to_tip() {
     let selection = select(&Drawing::new(3, 0).by(1, 0, 0).by(2, 1, 1).by(3, 1, 0).input);
     assert_eq!(selection.path, vec![node(0), node(1), node(3)]);
 }
+
+/// Members 100 and 101 are named by a node that a member made; then 100 commits as a facilitator.
+#[test]
+fn whom_a_recover_names_decides_about_it_and_what_is_above() {
+    let named = |p: &Arc<NodePolicy>| {
+        let facilitators = BTreeSet::from([person(100), person(101)]);
+        Arc::new(NodePolicy { facilitators, ..p.as_ref().clone() })
+    };
+    let draw = Drawing::new(3, 3).node(1, 0, 102, Class::Update).node(2, 1, 100, Class::Member);
+    let draw = draw.change(2, |i| (i.policy, i.recovered) = (named(&i.policy), Some(named(&i.policy))));
+    let draw = draw.by(3, 2, 100).change(3, |i| i.policy = named(&i.policy)).by(4, 0, 0);
+    let last = |draw: &Drawing| select(&draw.input).last_certified.0[0];
+    assert_eq!((draw.tip(), last(&draw)), (4, 0), "a facilitator of before is of a better class");
+    assert_eq!(last(&draw.clone().signed(2, &[100])), 0);
+    assert_eq!(last(&draw.clone().signed(1, &[100, 101])), 0, "the Recover is not yet there");
+    let final_now = draw.clone().signed(2, &[100]).signed(3, &[101]);
+    assert_eq!((final_now.tip(), last(&final_now)), (3, 2));
+    assert_eq!(last(&final_now.clone().signed(3, &[100])), 3, "from there on they decide alone");
+    let rivals = select(&final_now.signed(4, &[0, 1]).input);
+    assert_eq!((rivals.conflicts.len(), rivals.last_certified), (1, node(0)), "those of before were there after all");
+    assert_eq!(draw.clone().signed(2, &[100]).nacked(2, &[0, 1, 2]).tip(), 4);
+    let alone = |draw: Drawing| select(&draw.input).void;
+    assert!(alone(draw.clone().nacked(2, &[0, 1, 2])).is_empty(), "those who are gone cannot judge it");
+    assert_eq!(alone(draw.nacked(2, &[101])), BTreeSet::from([node(2)]));
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use hearth_crypto::{
-    chain::{Elders, Ground},
+    chain::{Elders, From, Ground, Places},
     mls::{Leaf, Mls, MlsNode, Place},
     persona::DeviceKeys,
     policy::PolicyLog,
@@ -33,13 +33,14 @@ impl Origin {
     /// Elders as they are written, by PersonaId.
     pub(crate) fn told_elders(&self) -> Vec<Elder> {
         self.elders
+            .places
             .iter()
             .map(|(persona, (depth, leaf))| Elder { persona: *persona, depth: *depth, leaf: *leaf })
             .collect()
     }
 
     /// Elders as they were written.
-    pub(crate) fn read_elders(told: &[Elder]) -> Elders {
+    pub(crate) fn read_elders(told: &[Elder]) -> Places {
         told.iter().map(|e| (e.persona, (e.depth, e.leaf))).collect()
     }
 }
@@ -79,16 +80,28 @@ impl<N: MlsNode> Dag<N> {
             let state = entry.state.as_ref().filter(|s| s.has_secrets());
             let fits = entry.made.as_ref().is_some_and(|m| m.class == Class::Committer);
             if let (true, Some(state), Some(above)) = (fits, state, self.nodes.get(&parent)) {
-                let ground = Ground { mls, group, log, elders: &above.elders };
-                let link = |signatures| Some(Link { context: state.context().ok()?, signatures });
-                let chain = link(self.exact_signatures(&at)).and_then(|l| ground.extend(&self.origin.chain, l));
+                let ground = Ground { mls, group, log, places: &above.elders.places };
+                let chain = self.chain_to(&at, &ground);
                 if let (Some(chain), Ok(info)) = (chain, state.group_info(keys)) {
-                    return Some((at, Origin { info, elders: above.elders.as_ref().clone(), chain }));
+                    return Some((at, Origin { info, elders: above.elders.clone(), chain }));
                 }
             }
             at = parent;
         }
         None
+    }
+
+    /// What shows that a node is final. Where that rests on a Recover, also the node whose roster decided it.
+    fn chain_to<M: Mls<Node = N>>(&self, node: &NodeId, ground: &Ground<'_, M>) -> Option<Vec<Link>> {
+        let link = |node: &NodeId| {
+            let context = self.nodes.get(node)?.state.as_ref()?.context().ok()?;
+            Some(Link { context, signatures: self.exact_signatures(node) })
+        };
+        let chain = &self.origin.chain;
+        ground.extend(chain, link(node)?).or_else(|| {
+            let asked = self.nodes.get(node)?.elders.settled.keys().find(|asked| self.nodes.contains_key(asked))?;
+            ground.extend(&ground.extend(chain, link(asked)?)?, link(node)?)
+        })
     }
 
     /// Makes a later node the base once it lies so far above the tip that nothing of what is left can still be read. It
@@ -166,8 +179,9 @@ impl<N: MlsNode> Dag<N> {
         depth: u64,
     ) -> bool {
         let Some(last) = self.nodes.get(&self.certified).filter(|last| depth > last.depth) else { return false };
-        let ground = Ground { mls, group, log, elders: &origin.elders };
-        ground.leads_on((&last.policy, last.depth, &last.heads), &origin.chain)
+        let state = self.policy(log, &self.certified);
+        let from = From { policy: &last.policy, depth: last.depth, state: &state, elders: &last.elders };
+        Ground { mls, group, log, places: &origin.elders.places }.leads_on(&from, &origin.chain)
     }
 
     /// Goes on as another DAG of the same group.

@@ -43,7 +43,7 @@ impl<N: MlsNode> Dag<N> {
         };
         let key = (nack.frame, nack.persona);
         // So no more are kept than there are members to each frame.
-        let was_in = self.nodes.get(&parent).is_some_and(|e| e.elders.contains_key(&nack.persona));
+        let was_in = self.nodes.get(&parent).is_some_and(|e| e.elders.places.contains_key(&nack.persona));
         let message = nack_message(group, &nack.frame);
         if !was_in || self.nacks.known.contains_key(&key) || !persona::verify(&nack.persona.0, &message, &nack.sig) {
             return false;

@@ -42,7 +42,8 @@ impl<N: MlsNode> Dag<N> {
             return false;
         };
         // So no more are kept than there are members to each node.
-        let may_count = entry.elders.contains_key(&signature.persona) && !self.signatures.known.contains_key(&key);
+        let may_count =
+            entry.elders.places.contains_key(&signature.persona) && !self.signatures.known.contains_key(&key);
         let message = signature_message(group, &signature.node);
         if !may_count || !persona::verify(&signature.persona.0, &message, &signature.sig) {
             return false;
@@ -115,9 +116,17 @@ impl<N: MlsNode> Dag<N> {
     /// Whether a persona's signatures count for what comes after the last final node, and whether as a facilitator's.
     pub(crate) fn decides(&self, who: &PersonaId) -> Option<bool> {
         let policy = &self.nodes.get(&self.certified)?.policy;
-        let facilitates = policy.facilitators.contains(who);
+        let facilitates = policy.facilitators.contains(who) || self.is_named(who);
         let votes = facilitates || (policy.facilitators.len() == 2 && policy.members.contains(who));
         votes.then_some(facilitates)
+    }
+
+    /// Whether a Recover names a persona that the way to the tip realises and that is not final yet.
+    fn is_named(&self, who: &PersonaId) -> bool {
+        let way = std::iter::successors(self.nodes.get(&self.tip), |e| self.nodes.get(&e.parent?));
+        let open =
+            way.take_while(|e| e.facts.node != self.certified).filter_map(|e| e.made.as_ref()?.recovered.as_ref());
+        open.into_iter().any(|named| named.facilitators.contains(who))
     }
 
     /// The node that `who` should sign now.

@@ -159,7 +159,7 @@ impl<M: Mls> Group<M> {
         let last = || self.sending_node().and_then(|node| self.dag.entry(&node));
         let known = |network: &NodeId| self.network_of(network).is_some();
         let network = Some(tip.network).filter(known).or_else(|| Some(last()?.network)).unwrap_or(tip.network);
-        let standing = self.log.check(heads, &self.me(), &body, tip.elders.as_ref()).map_err(refusal)?;
+        let standing = self.log.check(heads, &self.me(), &body, &tip.elders).map_err(refusal)?;
         let node = match body {
             OpBody::Leave => self.dag.leaves_at(&self.log, &self.me()),
             _ => self.dag.tip,
@@ -498,6 +498,13 @@ fn refusal(refusal: hearth_crypto::policy::Refusal) -> Refusal {
         P::NothingChanges => Refusal::new(Kind::Conflict, "that is so already"),
         P::InviteClosed => Refusal::new(Kind::Expired, "the invite admits nobody any more"),
         P::Generation => Refusal::new(Kind::Conflict, "the group restarts already: try again in a moment"),
+        P::NotElector => {
+            Refusal::new(Kind::NotPermitted, "only who was here at the facilitators' last commit decides, or is named")
+        }
+        P::NobodyVouched => Refusal::new(
+            Kind::NotPermitted,
+            "no facilitator let anybody in by name: a link alone cannot show who may decide. Begin a new group",
+        ),
         P::SlotTaken => Refusal::new(Kind::Exhausted, "every use of the invite is taken"),
         _ => Refusal::new(Kind::NotPermitted, "the group's rules do not allow this"),
     }

@@ -138,7 +138,10 @@ impl<M: Mls> Group<M> {
         let since = *self.op_since.entry(*op).or_insert(ctx.now);
         let me = self.me();
         let content = self.log.content(op);
-        let rank = policy.committers().iter().position(|c| *c == me);
+        let mut rank = policy.committers().iter().position(|c| *c == me);
+        if let Some(OpBody::Recover { facilitators, .. }) = content.map(|c| &c.body) {
+            rank = facilitators.iter().position(|named| *named == me);
+        }
         // Two first nodes of a generation would leave those who follow the one that loses outside.
         let restarts = content.is_some_and(|c| matches!(c.body, OpBody::Restart { .. }));
         let own = content.is_some_and(|c| c.persona == me) && !restarts;
@@ -164,7 +167,7 @@ impl<M: Mls> Group<M> {
         }
         let Some(tip) = self.dag.tip_entry() else { return false };
         let Some(state) = tip.state.as_ref().filter(|s| s.has_secrets()) else { return false };
-        let target = self.log.state_at(above, tip.elders.as_ref());
+        let target = self.log.state_at(above, &tip.elders);
         let me = self.keys.device();
         let demand = self.dag.demand(&self.log, &tip_id, above);
         let removes: Vec<u32> = demand.removes.iter().map(|l| l.index).collect();
@@ -185,7 +188,7 @@ impl<M: Mls> Group<M> {
         let before = &tip.facts;
         let binding = Binding {
             heads: above.to_vec(),
-            roster_root: target.roster_root(tip.elders.as_ref()),
+            roster_root: target.roster_root(&tip.elders),
             network,
             first_day,
             generation: before.binding.generation,

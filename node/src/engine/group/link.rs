@@ -429,7 +429,7 @@ impl<M: Mls> Group<M> {
         let Some(tip) = self.dag.tip_entry() else { return false };
         let is_here = tip.facts.leaves.iter().any(|l| l.persona == persona && l.device == device);
         let stays = self.view.role_of(&persona).is_some();
-        let Some((since, _)) = tip.elders.get(&persona).filter(|_| is_here && stays) else { return false };
+        let Some((since, _)) = tip.elders.places.get(&persona).filter(|_| is_here && stays) else { return false };
         let depth = kept.depth.or_else(|| self.dag.entry(&kept.node).map(|e| e.depth));
         let after = depth.is_some_and(|depth| depth >= *since);
         let window = u64::from(self.view.settings.history_days) * 24 * 60;

@@ -72,7 +72,7 @@ impl<M: Mls> Group<M> {
 
     /// Heads that a first node below this one would write.
     fn heads_on(&self, node: &NodeId) -> Vec<OpId> {
-        self.dag.entry(node).map(|e| self.log.heads_above(&e.heads, e.elders.as_ref())).unwrap_or_default()
+        self.dag.entry(node).map(|e| self.log.heads_above(&e.heads, &e.elders)).unwrap_or_default()
     }
 
     /// A Restart that is decided and not begun.
@@ -94,13 +94,13 @@ impl<M: Mls> Group<M> {
         let parent = restart.at_node;
         let heads = self.heads_on(&parent);
         let Some(at) = self.dag.entry(&parent) else { return false };
-        let target = self.log.state_at(&heads, at.elders.as_ref());
+        let target = self.log.state_at(&heads, &at.elders);
         let (Some(suite), Some(genesis)) = (Suite::from_code(restart.suite), self.log.get(&OpId(self.id.0))) else {
             return false;
         };
         let binding = Binding {
             heads,
-            roster_root: target.roster_root(at.elders.as_ref()),
+            roster_root: target.roster_root(&at.elders),
             network: None,
             first_day: ctx.today().0,
             generation: restart.generation,

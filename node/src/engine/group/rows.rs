@@ -1,6 +1,7 @@
 //! How a group lies on disk, and how it comes back.
 
 use hearth_crypto::{
+    chain::{Elders, Ground},
     mls::{Mls, MlsNode, Rows},
     persona::DeviceKeys,
     policy::PolicyLog,
@@ -16,7 +17,10 @@ use hearth_protocol::{
     time::{Day, Timestamp},
 };
 use minicbor::{Decode, Encode};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 use zeroize::Zeroizing;
 
 use super::{Group, Start};
@@ -67,6 +71,9 @@ pub(crate) struct GroupRow {
     /// The last day before it was away for long, if it was.
     #[n(13)]
     away: Option<Day>,
+    /// When something that a facilitator signed came last.
+    #[n(14)]
+    facilitated: Day,
 }
 
 impl Drop for GroupRow {
@@ -178,6 +185,7 @@ impl<M: Mls> Group<M> {
             signed_to: self.signed_to,
             removed_at: self.removed_at,
             away: self.gaps.away,
+            facilitated: self.facilitated,
         };
         let value = cbor::to_vec(&row);
         ctx.write(self.id, Table::Group, b"", Some(value));
@@ -305,7 +313,12 @@ impl<M: Mls> Group<M> {
             states.entry(NodeId(*node)).or_default().insert(key.to_vec(), row.value.clone());
         }
         let base = mls.open_group_info(&own.base_info).ok()?;
-        let elders = Origin::read_elders(&own.elders);
+        let places = Arc::new(Origin::read_elders(&own.elders));
+        let shown = Ground { mls, group: &id, log: &log, places: &places }.verify(&own.chain);
+        let elders = match shown {
+            Some(shown) => shown.elders(places),
+            None => Elders { places, ..Elders::default() },
+        };
         let origin = Origin { info: own.base_info.clone(), elders, chain: own.chain.clone() };
         let mut dag = Dag::new(base, origin, &log);
         for row in of(Table::Frame) {
@@ -332,6 +345,7 @@ impl<M: Mls> Group<M> {
         group.signed_to = own.signed_to;
         group.removed_at = own.removed_at;
         group.gaps.away = own.away;
+        group.facilitated = own.facilitated;
         group.saved = Saved { ops: group.log.ops_in_order().map(|(id, _)| id).collect(), nodes };
         for row in of(Table::Envelope) {
             let envelope = EnvelopeId(tail(row).try_into().ok()?);

@@ -54,7 +54,7 @@ impl<M: Mls> Group<M> {
         }
     }
 
-    fn is_in_touch(&self) -> bool {
+    pub(super) fn is_in_touch(&self) -> bool {
         let read = |a: &String| self.is_relay(a) && self.desk.is_control_read(a);
         self.links.members() > 0 || self.desk.sessions.keys().any(read)
     }
@@ -90,6 +90,7 @@ impl<M: Mls> Group<M> {
     /// One of somebody else counts.
     pub(super) fn signature_counts(&mut self, signature: &NodeSignature, ctx: &mut Ctx<'_, M>) {
         self.save_signature(signature, ctx);
+        self.heard_from(&signature.persona, ctx);
         self.carry(&Packet::Control(Control::Signature(signature.clone())), &signature.node, ctx);
     }
 

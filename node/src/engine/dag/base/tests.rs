@@ -61,7 +61,7 @@ impl Alone {
         let op = self.log.make(&self.keys, At { heads: &self.log.heads(), node: at }, charter(n)).unwrap();
         self.log.insert(op).unwrap();
         let entry = &self.dag.nodes[&at];
-        let elders = entry.elders.as_ref();
+        let elders = &entry.elders;
         let roster_root = self.log.state_at(&self.log.heads(), elders).roster_root(elders);
         let network = Some(entry.network);
         let (heads, epoch) = (self.log.heads(), entry.facts.epoch + 1);
