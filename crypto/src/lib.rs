@@ -4,6 +4,7 @@ pub mod chain;
 pub mod envelope;
 pub mod hpke;
 pub mod knock;
+pub mod memo;
 pub mod mls;
 pub mod model;
 pub mod openmls_port;

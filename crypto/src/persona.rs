@@ -9,6 +9,8 @@ use minicbor::{Decode, Encode};
 use rand::CryptoRng;
 use zeroize::Zeroizing;
 
+use crate::memo;
+
 /// What the persona signs to make a device its own: this label, then the device's key.
 pub const DEVICE_LABEL: &[u8] = b"hearth device/1";
 
@@ -79,13 +81,13 @@ impl DeviceKeys {
     /// Signs with the persona's key: ops, node signatures, Nacks.
     #[must_use]
     pub fn sign_as_persona(&self, message: &[u8]) -> [u8; 64] {
-        self.persona.sign(message).to_bytes()
+        sign_with(&self.persona, message)
     }
 
     /// Signs with the device's key: envelopes, cards, MLS.
     #[must_use]
     pub fn sign_as_device(&self, message: &[u8]) -> [u8; 64] {
-        self.device.sign(message).to_bytes()
+        sign_with(&self.device, message)
     }
 
     /// The credential of this device's leaf, encoded.
@@ -109,14 +111,18 @@ pub fn verify_credential(credential: &[u8], signature_key: &[u8]) -> Option<(Per
 /// Signs with a derived key: requests to a relay, DHT records.
 #[must_use]
 pub fn sign_with(key: &SigningKey, message: &[u8]) -> [u8; 64] {
-    key.sign(message).to_bytes()
+    let sig = key.sign(message).to_bytes();
+    memo::signed(key.verifying_key().as_bytes(), message, &sig);
+    sig
 }
 
 /// Ed25519 verification, strict (no small-order keys, no malleable signatures).
 #[must_use]
 pub fn verify(public_key: &[u8; 32], message: &[u8], sig: &[u8; 64]) -> bool {
-    let Ok(key) = VerifyingKey::from_bytes(public_key) else { return false };
-    key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(sig)).is_ok()
+    memo::verify((public_key, message, sig), || {
+        let Ok(key) = VerifyingKey::from_bytes(public_key) else { return false };
+        key.verify_strict(message, &ed25519_dalek::Signature::from_bytes(sig)).is_ok()
+    })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     hpke::{self, HpkeError},
+    memo,
     mls::{MlsError, MlsNode},
 };
 
@@ -104,7 +105,7 @@ impl SlotKeys {
 }
 
 fn signer(seed: &Key) -> Signer {
-    Signer::new(SigningKey::from_bytes(seed))
+    memo::signer(seed, || Signer::new(SigningKey::from_bytes(seed)))
 }
 
 impl Network {

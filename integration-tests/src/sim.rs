@@ -122,6 +122,7 @@ pub struct World<M: Mls> {
     next_id: u64,
     pub(crate) nodes: Vec<Node<M>>,
     pub(crate) relays: Vec<Relay>,
+    signing: net::Signing,
     dht: BTreeMap<[u8; 32], Vec<u8>>,
     /// (from, to) pairs that are cut; relays count on from 1,000.
     pub(crate) cut: BTreeSet<(usize, usize)>,
@@ -142,13 +143,16 @@ pub struct World<M: Mls> {
 impl<M: Mls> World<M> {
     /// The world of a plan, before anything happened.
     pub fn new(plan: &Plan, suite: Suite, make: impl Fn(u64) -> M + 'static) -> Self {
+        // All members are on this thread.
+        hearth_crypto::memo::begin();
         let faults = plan.faults.clone();
         let mut rng = ChaCha20Rng::seed_from_u64(!plan.seed);
         let skew = |rng: &mut ChaCha20Rng| {
             let span = i64::try_from(faults.skew_ms).unwrap_or(0);
             if span == 0 { 0 } else { i64::try_from(rng.next_u64() % (2 * faults.skew_ms + 1)).unwrap_or(0) - span }
         };
-        let relays = (0..plan.relays).map(net::relay).collect();
+        let signing = net::Signing { is_real: plan.signs };
+        let relays = (0..plan.relays).map(|index| net::relay(index, signing)).collect();
         let nodes = (0..plan.nodes).map(|_| Node::new(skew(&mut rng))).collect();
         Self {
             make: Box::new(make),
@@ -164,6 +168,7 @@ impl<M: Mls> World<M> {
             next_id: 0,
             nodes,
             relays,
+            signing,
             dht: BTreeMap::new(),
             cut: BTreeSet::new(),
             calm: false,

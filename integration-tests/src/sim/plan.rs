@@ -118,6 +118,8 @@ pub struct Plan {
     pub uses: Option<u32>,
     /// From which weight a DAG's base moves; `None` is the engine's own measure, which short lives never reach.
     pub dag_bytes: Option<usize>,
+    /// Whether requests to relays bear real signatures; symbolic ones say the same for less.
+    pub signs: bool,
     /// What is done, each after a pause in milliseconds.
     pub acts: Vec<(u64, Act)>,
 }
@@ -210,6 +212,7 @@ impl Plan {
             knock: false,
             uses: None,
             dag_bytes: None,
+            signs: false,
             acts,
         }
     }
@@ -265,11 +268,12 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, nodes, relays, faults, hour_ms, alone, gone, late, knock, uses, dag_bytes, acts } = self;
+        let Self { seed, nodes, relays, faults, hour_ms, alone, gone, late, knock, uses, dag_bytes, signs, acts } =
+            self;
         writeln!(f, "seed {seed}: {nodes} members, {relays} relays, begins at {} h, {faults:?}", hour_ms / HOUR)?;
         writeln!(
             f,
-            "founder sleeps at first: {alone}; gone for good: {gone:?}; late: {late}; by hand: {knock}; uses: {uses:?}; {dag_bytes:?} bytes of DAG"
+            "founder sleeps at first: {alone}; gone for good: {gone:?}; late: {late}; by hand: {knock}; uses: {uses:?}; {dag_bytes:?} bytes of DAG; real signatures: {signs}"
         )?;
         for (pause, act) in acts {
             writeln!(f, "{pause:>8} ms, then {act:?}")?;
