@@ -270,7 +270,8 @@ impl<M: Mls> Engine<M> {
     /// Ticks what was touched or is due, and answers what no longer has to wait.
     fn after(&mut self, now: Timestamp, fx: &mut Effects) {
         let due = self.wakes.iter().filter(|(_, at)| **at <= now).map(|(id, _)| *id);
-        let ids: BTreeSet<_> = due.chain(std::mem::take(&mut self.touched)).collect();
+        let mut ids = std::mem::take(&mut self.touched);
+        ids.extend(due);
         for id in ids {
             self.wakes.remove(&id);
             self.with(&id, now, fx, |group, ctx| {

@@ -66,6 +66,11 @@ impl Queue {
 }
 
 impl Session {
+    /// Whether a queue here is to be asked for.
+    pub(crate) fn is_asking(&self) -> bool {
+        self.queues.values().any(|q| q.step == Step::Idle)
+    }
+
     /// Whether the queue of a network's day, or its control queue, is here. Keys are derived only of those that are not:
     /// to derive them costs two Ed25519 key pairs and a hash per day since the network began.
     fn reads(&self, network: &NodeId, day: Option<Day>) -> bool {

@@ -214,7 +214,7 @@ impl<M: Mls> Group<M> {
 
     /// Whether nothing waits to be delivered.
     pub(crate) fn is_settled(&self) -> bool {
-        let said = self.outbox.items().next().is_none() && self.knocks.are_answered();
+        let said = self.outbox.is_empty() && self.knocks.are_answered();
         said && (self.acks.is_empty() || self.ack_at.is_none())
     }
 
@@ -236,7 +236,7 @@ impl<M: Mls> Group<M> {
 
     /// Whether it left, and no relay has heard of it yet.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.standing == GroupState::Left && self.outbox.items().next().is_some()
+        self.standing == GroupState::Left && !self.outbox.is_empty()
     }
 
     /// The suite of the tip.

@@ -70,6 +70,10 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     pub(crate) fn is_full(&self) -> bool {
         self.items.len() >= ITEMS_MAX
     }

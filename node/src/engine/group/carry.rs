@@ -67,6 +67,10 @@ pub(crate) struct Carry {
 }
 
 impl Carry {
+    pub(super) fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
     /// Keys of what is on disk.
     pub(super) fn keys(&self) -> impl Iterator<Item = &[u8; 32]> {
         self.packets.iter().filter(|(_, c)| c.control).map(|(key, _)| key)

@@ -111,8 +111,8 @@ impl<M: Mls> Group<M> {
     /// in from time to time, when nobody has for a while.
     fn write_in_if_due(&mut self, ctx: &mut Ctx<'_, M>) -> bool {
         let me = self.me();
-        let rank = self.view.committers().iter().position(|c| *c == me);
-        let Some(rank) = rank.filter(|_| self.dag.light_run() >= CROWDED) else {
+        let rank = || self.view.committers().iter().position(|c| *c == me);
+        let Some(rank) = (self.dag.light_run() >= CROWDED).then(rank).flatten() else {
             self.unrealised.crowded = None;
             return false;
         };

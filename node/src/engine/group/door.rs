@@ -129,6 +129,11 @@ impl<M: Mls> Group<M> {
         if !self.is_joined() || self.stranded || self.view.invites.is_empty() {
             return;
         }
+        let stale = self.doors.at.keys().filter(|address| self.is_stale(address, ctx.now));
+        let stale: Vec<_> = stale.cloned().collect();
+        if stale.is_empty() {
+            return;
+        }
         let me = self.me();
         let made_tip =
             self.dag.entry(&tip).is_some_and(|e| e.made.as_ref().is_none_or(|m| m.commit.author.persona == me));
@@ -137,7 +142,7 @@ impl<M: Mls> Group<M> {
         if due > ctx.now {
             ctx.wake_at(due);
         }
-        for address in self.doors.at.keys().cloned().collect::<Vec<_>>() {
+        for address in stale {
             let pause = self.doors.at.get(&address).map_or(ctx.now, |at| at.pause);
             if pause > ctx.now {
                 ctx.wake_at(pause);
@@ -157,14 +162,18 @@ impl<M: Mls> Group<M> {
         self.relays().is_empty() || self.doors.at.iter().any(current)
     }
 
+    /// Whether something at a mailbox is not as it should be yet.
+    fn is_stale(&self, address: &str, now: Timestamp) -> bool {
+        let Some(at) = self.doors.at.get(address) else { return false };
+        let leads_here = at.node == Some(self.dag.tip) && at.rejoin == Some(self.dag.tip);
+        let is_open = || self.view.open_invites(now.second()).next().is_some();
+        (!leads_here && is_open()) || !self.stale_wrappers(address, now).is_empty()
+    }
+
     fn write_door(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
         let tip = self.dag.tip;
         let open = self.view.open_invites(ctx.now.second()).next().is_some();
         let stale = self.stale_wrappers(address, ctx.now);
-        let Some(at) = self.doors.at.get(address) else { return };
-        if stale.is_empty() && (!open || (at.node == Some(tip) && at.rejoin == Some(tip))) {
-            return;
-        }
         let Some(key) = self.desk.sessions.get(address).and_then(|s| s.key) else { return };
         let Some(network) = self.network().cloned() else { return };
         let Some(body_key) = self.dag.secret_state(&tip).and_then(|s| s.export(DOOR_LABEL, b"").ok()) else { return };

@@ -131,8 +131,11 @@ impl<M: Mls> Group<M> {
 
     /// Asks what can be asked, and offers what waits.
     pub(super) fn work_desk(&mut self, ctx: &mut Ctx<'_, M>) {
-        for address in self.desk.sessions.keys().cloned().collect::<Vec<_>>() {
-            let Some(session) = self.desk.sessions.get(&address).filter(|s| s.key.is_some()) else { continue };
+        // Most inputs leave nothing to do here.
+        let waits = !self.outbox.is_empty() || !self.carry.is_empty() || !self.knocks.are_answered();
+        let busy = self.desk.sessions.iter().filter(|(_, s)| s.key.is_some() && (waits || s.is_asking()));
+        for address in busy.map(|(address, _)| address.clone()).collect::<Vec<_>>() {
+            let Some(session) = self.desk.sessions.get(&address) else { continue };
             if session.pause > ctx.now {
                 ctx.wake_at(session.pause);
                 continue;
@@ -152,8 +155,8 @@ impl<M: Mls> Group<M> {
                 self.offer_answers(&address, ctx);
             }
         }
-        let read = self.desk.sessions.keys().any(|a| self.is_relay(a) && self.desk.is_read(a));
-        if read && self.synced < ctx.today() {
+        let read = || self.desk.sessions.keys().any(|a| self.is_relay(a) && self.desk.is_read(a));
+        if self.synced < ctx.today() && read() {
             self.note_absence(ctx.today());
             self.synced = ctx.today();
             self.save_group(ctx);
@@ -180,7 +183,7 @@ impl<M: Mls> Group<M> {
 
     /// PUTs what this relay does not have yet, as far as its windows allow.
     fn offer(&mut self, address: &str, ctx: &mut Ctx<'_, M>) {
-        if !self.takes_mail(address) {
+        if self.outbox.is_empty() || !self.takes_mail(address) {
             return;
         }
         // A member's own mailbox takes what decides the roster, nothing else.
