@@ -16,10 +16,7 @@ mod shrink;
 mod spoiler;
 mod villain;
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_crypto::{
     mls::{Mls, Suite},
@@ -60,6 +57,9 @@ const STEPS_MAX: u64 = 5_000_000;
 
 /// The simulated clock begins here: 2026-01-01T00:00:00Z.
 pub const START: u64 = 1_767_225_600_000;
+
+/// A time, and a number that no other happening has.
+type When = (u64, u64);
 
 /// Something that will happen.
 enum Happening {
@@ -116,8 +116,7 @@ pub struct World<M: Mls> {
     dag_bytes: Option<usize>,
     pub(crate) knock: bool,
     pub(crate) now: u64,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
-    happenings: BTreeMap<(u64, u64), Happening>,
+    happenings: BTreeMap<When, Box<Happening>>,
     next: u64,
     next_id: u64,
     pub(crate) nodes: Vec<Node<M>>,
@@ -162,7 +161,6 @@ impl<M: Mls> World<M> {
             dag_bytes: plan.dag_bytes,
             knock: plan.knock,
             now: START + plan.hour_ms,
-            queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
             next: 0,
             next_id: 0,
@@ -198,10 +196,14 @@ impl<M: Mls> World<M> {
     }
 
     fn plan(&mut self, at: u64, happening: Happening) {
-        let key = (at.max(self.now), self.next);
+        self.put_down(at, happening);
+    }
+
+    fn put_down(&mut self, at: u64, happening: Happening) -> When {
+        let when = (at.max(self.now), self.next);
         self.next += 1;
-        self.queue.push(Reverse(key));
-        self.happenings.insert(key, happening);
+        self.happenings.insert(when, Box::new(happening));
+        when
     }
 
     fn fresh(&mut self) -> u64 {
@@ -220,26 +222,26 @@ impl<M: Mls> World<M> {
 
     /// (9) Nothing readable may leave a node.
     fn overheard(&mut self, bytes: &[u8]) {
-        if bytes.windows(CANARY.len()).any(|w| w == CANARY.as_bytes()) {
+        let (canary, length) = (CANARY.as_bytes(), CANARY.len());
+        // Wherever it lies, one of its bytes is at a multiple of its length.
+        let mut places = (0..bytes.len()).step_by(length).filter(|at| canary.contains(&bytes[*at]));
+        let around = |at: usize| &bytes[at.saturating_sub(length)..bytes.len().min(at + length)];
+        if places.any(|at| around(at).windows(length).any(|w| w == canary)) {
             self.breaks(9, "a text left a node readable");
         }
     }
 
     /// Runs until the world's clock shows `until`.
     pub(crate) fn run_until(&mut self, until: u64) {
-        while let Some(Reverse(key)) = self.queue.peek().copied() {
-            if key.0 > until {
-                break;
-            }
-            self.queue.pop();
-            let Some(happening) = self.happenings.remove(&key) else { continue };
-            self.now = self.now.max(key.0);
+        while let Some(next) = self.happenings.first_entry().filter(|next| next.key().0 <= until) {
+            let ((at, _), happening) = next.remove_entry();
+            self.now = self.now.max(at);
             self.sweep();
             self.steps += 1;
             if self.steps > STEPS_MAX {
                 return self.breaks(8, "the world does not come to rest");
             }
-            self.happen(happening);
+            self.happen(*happening);
         }
         self.now = self.now.max(until);
     }
@@ -257,12 +259,9 @@ impl<M: Mls> World<M> {
         match happening {
             Happening::Lane { node, life, event } if self.is_alive(node, life) => self.input(node, Input::Lane(event)),
             Happening::Tick { node, life } if self.is_alive(node, life) => {
-                let Some(at) = self.nodes.get_mut(node) else { return };
-                // One that an earlier one took the place of is passed over, or each would leave two behind.
-                if at.next_tick.is_some_and(|next| next > self.now) && at.crash.is_none() {
-                    return;
+                if let Some(at) = self.nodes.get_mut(node) {
+                    at.next_tick = at.next_tick.filter(|(due, _)| *due > self.now);
                 }
-                at.next_tick = None;
                 self.input(node, Input::Tick);
             }
             Happening::Ask { node, life, relay, session, group, ticket, action, signer } => {

@@ -187,10 +187,10 @@ impl<M: Mls> World<M> {
     }
 
     fn dial(&mut self, from: usize, lane: LaneKey, peer: &[u8]) {
-        let Some(to) = (0..self.nodes.len()).find(|n| peer_id(*n, self.nodes.get(*n).map_or(0, |n| n.life)) == peer)
-        else {
+        let Some((to, life)) = read_peer_id(peer) else { return };
+        if self.nodes.get(to).is_none_or(|n| n.life != life) {
             return;
-        };
+        }
         let listens = self.is_up(to) && self.nodes.get(to).is_some_and(|n| n.lanes.contains_key(&lane));
         let linked = self.nodes.get(from).is_some_and(|n| n.links.values().any(|l| l.other == to && l.lane == lane));
         if to == from || !listens || linked || !self.reaches(from, to) || !self.reaches(to, from) {
@@ -361,6 +361,11 @@ impl<M: Mls> World<M> {
         }
         Some(outcome.answer)
     }
+}
+
+fn read_peer_id(peer: &[u8]) -> Option<(usize, u32)> {
+    let (node, life) = peer.split_first_chunk()?;
+    Some((u32::from_be_bytes(*node) as usize, u32::from_be_bytes(life.try_into().ok()?)))
 }
 
 /// A node's PeerId in one of its lives.

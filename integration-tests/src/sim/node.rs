@@ -19,7 +19,7 @@ use hearth_protocol::{
 use rand::Rng;
 use sha2::Digest;
 
-use super::{Crash, Happening, World};
+use super::{Crash, Happening, When, World};
 
 /// Most commands that one input may send, and most rows that it may write.
 const SENDS_MAX: usize = 10_000;
@@ -38,7 +38,8 @@ pub(crate) struct Node<M: Mls> {
     pub(super) links: BTreeMap<LinkId, Link>,
     pub(super) wanted: BTreeMap<GroupId, BTreeSet<usize>>,
     pub(super) sessions: BTreeMap<(GroupId, usize), SessionId>,
-    pub(super) next_tick: Option<u64>,
+    /// The tick that is planned.
+    pub(super) next_tick: Option<When>,
     pub(crate) replies: BTreeMap<CommandId, Result<Answer, Refusal>>,
     /// Messages announced as new, over all lives.
     pub(crate) announced: BTreeMap<MessageId, usize>,
@@ -170,9 +171,13 @@ impl<M: Mls> World<M> {
         let (life, skew) = (at.life, at.skew);
         if let Some(wake) = wake_at {
             let due = wake.0.saturating_add_signed(-skew).max(self.now + 1);
-            if at.next_tick.is_none_or(|t| due < t || t <= self.now) {
-                at.next_tick = Some(due);
-                self.plan(due, Happening::Tick { node, life });
+            let planned = at.next_tick;
+            if planned.is_none_or(|(at, _)| due < at) {
+                planned.and_then(|when| self.happenings.remove(&when));
+                let tick = self.put_down(due, Happening::Tick { node, life });
+                if let Some(at) = self.nodes.get_mut(node) {
+                    at.next_tick = Some(tick);
+                }
             }
         }
         for command in send {

@@ -152,7 +152,7 @@ impl<M: Mls> Group<M> {
         self.links.cards.next_dial = ctx.now.plus_ms(500);
     }
 
-    fn dial(&mut self, card: &CardContent, ctx: &mut Ctx<'_, M>) {
+    fn dial(&self, card: &CardContent, ctx: &mut Ctx<'_, M>) {
         let open =
             self.links.lanes.get(&card.network).is_some_and(|l| l.own.as_ref().is_some_and(|(p, _)| *p != card.peer));
         let tips = self.dag.tip_entry().map(|e| e.network);
@@ -202,9 +202,7 @@ impl<M: Mls> Group<M> {
         missing.rotate_left(start);
         missing.truncate(LOOKUPS);
         if self.links.cards.next_dial <= ctx.now {
-            for card in missing.iter().filter_map(|d| self.links.cards.known.get(d).cloned()).collect::<Vec<_>>() {
-                self.dial(&card, ctx);
-            }
+            missing.iter().filter_map(|d| self.links.cards.known.get(d)).for_each(|card| self.dial(card, ctx));
             let often = self.links.cards.rounds < PATIENT_ROUNDS;
             self.links.cards.next_dial = ctx.now.plus_ms(if often { DIAL_EVERY_MS } else { LOOKUP_RARELY_MS });
         }
