@@ -60,7 +60,7 @@ impl<M: Mls> Group<M> {
     pub(super) fn show_gaps(&mut self, ctx: &mut Ctx<'_, M>) {
         let mut open: BTreeMap<PersonaId, u64> = BTreeMap::new();
         let elders = self.dag.tip_entry().map(|tip| &tip.elders);
-        let came = |persona: &PersonaId| elders.and_then(|e| e.get(persona)).map(|(depth, _)| *depth);
+        let came = |persona: &PersonaId| elders.and_then(|e| e.places.get(persona)).map(|(depth, _)| *depth);
         let (since, away) = (came(&self.me()), self.gaps.away);
         let whole = |first: &Kept| is_owed(came(&first.persona), since, first.sent_at.start().day(), away);
         for (persona, missing) in self.timeline.gaps(whole) {

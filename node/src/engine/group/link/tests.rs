@@ -108,7 +108,7 @@ fn a_card_in_a_members_name_is_given_nothing() {
     // Another member's name over this device.
     let (other, tip) = (stranger().persona(), lone.group.dag.tip);
     let entry = lone.group.dag.nodes.get_mut(&tip).unwrap();
-    Arc::make_mut(&mut entry.elders).insert(other, (0, 1));
+    Arc::make_mut(&mut entry.elders.places).insert(other, (0, 1));
     let like = lone.group.view.members[&member].clone();
     lone.group.view.members.insert(other, like);
     lone.group.links.links.get_mut(&LINK).unwrap().member = Some((other, device));
