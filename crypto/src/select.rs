@@ -187,6 +187,20 @@ pub fn select(input: &SelectionInput) -> Selection {
     }
 }
 
+/// Children of a node in the order in which one of them would be picked if nobody had said anything about any of them,
+/// and they were of one author: by what they leave undone, then by their bare keys. Nothing that comes later changes it, so the least
+/// of some are the least of all that ever came.
+#[must_use]
+pub fn by_themselves(input: &SelectionInput, parent: &NodeId, children: &[NodeId]) -> Vec<NodeId> {
+    let dag = Dag::new(input);
+    let mut fork = Fork::at_base(&dag);
+    dag.path(parent).into_iter().skip(1).for_each(|node| fork.descend(node));
+    let known = children.iter().filter_map(|id| Some((id, input.nodes.get(id)?)));
+    let mut keyed: Vec<_> = known.map(|(id, child)| (fork.unrealised(child), bare_key(id, child))).collect();
+    keyed.sort_unstable();
+    keyed.into_iter().map(|(_, (.., id))| id).collect()
+}
+
 /// What decides by itself, without revocations and signatures.
 pub(crate) type BareKey = (Class, u32, (u64, u32), Option<u32>, NodeId);
 

@@ -81,6 +81,29 @@ proptest! {
     }
 
     #[test]
+    fn among_an_authors_siblings_of_whom_nobody_spoke_the_first_by_themselves_wins(parts in parts()) {
+        let drawing = grown(&parts);
+        let (input, selection) = (&drawing.input, select(&drawing.input));
+        let below = |at: &NodeId, top: &NodeId| {
+            std::iter::successors(Some(*at), |n| input.nodes.get(n).map(|i| i.parent)).any(|n| n == *top)
+        };
+        let signed = input.signatures.iter().map(|(node, _)| node);
+        let spoken: Vec<_> = signed.chain(input.revocations.iter().flat_map(|r| &r.at_nodes)).collect();
+        for pair in selection.path.windows(2) {
+            let picked = &input.nodes[&pair[1]];
+            let twin = |info: &NodeInfo| {
+                (info.parent, info.author, info.class) == (picked.parent, picked.author, picked.class)
+            };
+            let twins = input.nodes.iter().filter(|(id, info)| twin(info) && info.valid && !selection.void.contains(id));
+            let silent: Vec<_> =
+                twins.map(|(id, _)| *id).filter(|id| !spoken.iter().any(|at| below(at, id))).collect();
+            if silent.contains(&pair[1]) {
+                prop_assert_eq!(by_themselves(input, &pair[0], &silent).first().copied(), Some(pair[1]));
+            }
+        }
+    }
+
+    #[test]
     fn order_and_repetition_of_arrival_change_nothing(parts in parts(), by in any::<u64>()) {
         let expected = select(&draw(&parts).input);
         let drawn = draw(&parts).input;

@@ -238,3 +238,18 @@ fn whom_a_recover_names_decides_about_it_and_what_is_above() {
     assert!(alone(draw.clone().nacked(2, &[0, 1, 2])).is_empty(), "those who are gone cannot judge it");
     assert_eq!(alone(draw.nacked(2, &[101])), BTreeSet::from([node(2)]));
 }
+
+#[test]
+fn an_authors_siblings_compare_by_what_they_leave_undone_and_then_by_themselves() {
+    let ids = [node(1), node(2), node(3), node(4)];
+    let siblings = ids.iter().fold(Drawing::new(3, 2), |d, id| d.by(id.0[0], 0, 1)).removed(9, 101, 0);
+    assert_eq!(by_themselves(&siblings.input, &node(0), &ids), ids);
+    let some = siblings.realising(2, 9).realising(4, 9);
+    assert_eq!(by_themselves(&some.input, &node(0), &ids), [node(2), node(4), node(1), node(3)]);
+    assert_eq!(some.tip(), 2);
+    // What somebody signed is another matter.
+    assert_eq!(some.clone().signed(4, &[2]).tip(), 4);
+    // Below a node that realises it, it is past.
+    let below = some.by(12, 2, 1).by(11, 2, 1).realising(12, 9);
+    assert_eq!(by_themselves(&below.input, &node(2), &[node(12), node(11)]), [node(11), node(12)]);
+}
