@@ -54,6 +54,8 @@ attacks![
         a_withheld_commit,
         a_drip_of_withheld_commits,
         an_epoch_flood,
+        twins_without_end,
+        a_twin_that_somebody_built_on,
         equivocation_by_a_facilitator,
         equivocation_by_a_member,
         replay_of_any_frame;

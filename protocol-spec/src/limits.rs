@@ -130,3 +130,5 @@ pub const SYNC_ITEMS_MAX: usize = 4_096;
 pub const LINK_MAX: usize = 4_096;
 /// Class 2 and 3 nodes of one persona since the last class 0 node.
 pub const LIGHT_NODES_MAX: usize = 8;
+/// Children of one device on one parent that are kept as they compare by themselves, and of those that a member speaks of.
+pub const TWINS_MAX: usize = 4;

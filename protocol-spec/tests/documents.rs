@@ -119,6 +119,7 @@ fn the_limits_are_the_codes() {
         SYNC_ITEMS_MAX,
         LINK_MAX,
         LIGHT_NODES_MAX,
+        TWINS_MAX,
     ];
     assert_eq!(stated, values.map(|(name, value)| (name.to_owned(), value)));
     let declared = document("src/limits.rs").unwrap().matches("pub const ").count();

@@ -7,7 +7,10 @@ use hearth_crypto::{
     persona::DeviceKeys,
     policy::InviteKeys,
 };
-use hearth_node::app::{Answer, Command, Kind, MessageRow, Notice, PersonaChoice, Refusal, RoleName, Secret};
+use hearth_node::{
+    app::{Answer, Command, Kind, MessageRow, Notice, PersonaChoice, Refusal, RoleName, Secret},
+    store::Table,
+};
 use hearth_protocol::{
     id::{GroupId, NodeId, OpId, PersonaId},
     link::InviteLink,
@@ -308,6 +311,13 @@ impl<M: Mls + 'static> Scene<M> {
     /// And comes back.
     pub fn wake(&mut self, node: usize) {
         self.world.start(node);
+    }
+
+    /// How many rows of a table lie on a node's disk.
+    #[must_use]
+    pub fn rows(&self, node: usize, table: Table) -> usize {
+        let disk = self.world.nodes.get(node).into_iter().flat_map(|n| n.disk.keys());
+        disk.filter(|(_, _, of, _)| *of == table).count()
     }
 
     /// A copy of everything on a node's disk.

@@ -1,7 +1,10 @@
 //! Branches that nobody should follow, and signatures that contradict each other.
 
+use std::cmp::Reverse;
+
 use hearth_crypto::mls::{CommitPlan, Mls, MlsNode as _};
 use hearth_integration_tests::sim::{Act, Scene, lie};
+use hearth_node::store::Table;
 use hearth_protocol::{cbor, frame::Control, id::EnvelopeId, packet::Packet};
 
 use super::{agreed, post_all, seen, warned};
@@ -122,22 +125,133 @@ pub(crate) fn an_epoch_flood<M: Mls + 'static>(make: fn(u64) -> M) {
         at = node;
         made.push(node);
     }
+    scene.wait(1_000);
+    let here = seen(&mut scene);
+    let known: Vec<_> = made.iter().map(|node| here.nodes.contains_key(node)).collect();
+    // Its own join, at the beginning, counts too.
+    let most = known.iter().filter(|known| **known).count();
+    assert!((7..=8).contains(&most) && known.is_sorted_by(|a, b| a >= b), "{known:?}");
     for _ in 0..60 {
         let (frame, _) = villain.commit(&start, &Default::default()).unwrap();
         post_all(&mut scene, &villain, [Control::Commit(frame)]);
     }
     scene.say(1);
     scene.soon();
-    let here = seen(&mut scene);
-    let known: Vec<_> = made.iter().map(|node| here.nodes.contains_key(node)).collect();
-    // Its own join, at the beginning, counts too.
-    let most = known.iter().filter(|known| **known).count();
-    assert!((7..=8).contains(&most) && known.is_sorted_by(|a, b| a >= b), "{known:?}");
     scene.act(Act::Charter(0));
     scene.soon();
     let tip = agreed(&mut scene);
-    assert!(here.nodes.len() < 120 && scene.is_final(0));
+    assert!(seen(&mut scene).nodes.len() < 40 && scene.is_final(0));
     assert_ne!(tip, start);
+}
+
+/// A facilitator makes two hundred rivals of one commit, the greatest first, so that each is the tip when it comes; it signs some
+/// and builds on some. Meanwhile others commit, sign, talk, and one of them stops and comes back.
+pub(crate) fn twins_without_end<M: Mls + 'static>(make: fn(u64) -> M) {
+    let mut scene = Scene::new(5, 3, make).unwrap();
+    let mut villain = scene.corrupt(2).unwrap();
+    let (parent, heads, honest) = (villain.tip, villain.heads(), [0, 1, 3, 4]);
+    let before = honest.map(|node| kept(&scene, node));
+    let (op, ..) = villain.rewrite(&parent, &heads, &lie("twins")).unwrap();
+    let mut twins: Vec<_> = (0..200).map(|_| villain.realise(&parent, &[op.id()]).unwrap()).collect();
+    twins.sort_by_key(|(_, node)| Reverse(*node));
+    let least = twins[199].1;
+    for (n, (frame, node)) in twins.into_iter().enumerate() {
+        let (child, _) = villain.commit(&node, &CommitPlan::default()).unwrap();
+        let signature = villain.sign(&node);
+        // Last, or the senior committer, who waits for nobody, would realise it before.
+        let op = Some(Control::Op(op.clone())).filter(|_| n == 0);
+        post_all(&mut scene, &villain, [Control::Commit(frame)].into_iter().chain(op));
+        match n % 3 {
+            0 => post_all(&mut scene, &villain, [Control::Commit(child)]),
+            1 => post_all(&mut scene, &villain, [signature]),
+            _ => {}
+        }
+        scene.wait(60);
+        match n {
+            30 => scene.say(1),
+            60 => scene.act(Act::Charter(1)),
+            80 => scene.sleep(3),
+            100 => scene.say(4),
+            140 => scene.wake(3),
+            160 => scene.say(3),
+            _ => {}
+        }
+    }
+    scene.say(0);
+    scene.soon();
+    scene.say(4);
+    scene.soon();
+    let tip = agreed(&mut scene);
+    for turn in 0..2 {
+        for (node, (frames, states, others)) in honest.into_iter().zip(before) {
+            assert_eq!(scene.tip(node), Some(tip), "node {node}");
+            let here = scene.spy(node).unwrap();
+            let twins = here.nodes.values().filter(|n| n.made.as_ref().is_some_and(|made| made.parent == parent));
+            // Four by themselves, four by its own signatures, and what each of the others spoke of.
+            assert!(twins.count() < 20, "node {node}");
+            let now = kept(&scene, node);
+            assert!(now.0 < frames + 40 && now.1 < states + 600, "node {node}: {now:?}");
+            assert!(now.2 < others + 500, "node {node}: {now:?}");
+            assert!(scene.is_final(node), "node {node}");
+        }
+        assert!(seen(&mut scene).nodes.contains_key(&least), "nobody took the least");
+        if turn == 0 {
+            scene.sleep(1);
+            scene.wait(1_000);
+            scene.wake(1);
+            scene.say(1);
+            scene.soon();
+            assert_eq!(agreed(&mut scene), tip);
+        }
+    }
+    assert_eq!(scene.messages(0).len(), 6);
+}
+
+/// Rows of frames, of states, and of what waits and is known besides.
+fn kept<M: Mls + 'static>(scene: &Scene<M>, node: usize) -> (usize, usize, usize) {
+    (scene.rows(node, Table::Frame), scene.rows(node, Table::Node), scene.rows(node, Table::State))
+}
+
+/// Cut off from the others, two members are shown the greatest of a facilitator's twins and go on from there. The others have
+/// thirty lesser ones when they hear of that.
+pub(crate) fn a_twin_that_somebody_built_on<M: Mls + 'static>(make: fn(u64) -> M) {
+    let mut scene = Scene::new(5, 3, make).unwrap();
+    let mut villain = scene.corrupt(2).unwrap();
+    let (parent, heads, network) = (villain.tip, villain.heads(), villain.network(&villain.tip));
+    let (op, ..) = villain.rewrite(&parent, &heads, &lie("twins")).unwrap();
+    let mut twins: Vec<_> = (0..30).map(|_| villain.realise(&parent, &[op.id()]).unwrap()).collect();
+    twins.sort_by_key(|(_, node)| *node);
+    let last = twins[29].1;
+    // The founder, node 3 and the relay on one side.
+    scene.act(Act::Partition { side: 1 | 1 << 3 | 1 << 5, one_way: false });
+    scene.wait(20_000);
+    for (n, (frame, _)) in twins.into_iter().enumerate() {
+        let controls = [Control::Commit(frame), Control::Op(op.clone())];
+        if n == 29 {
+            for control in controls.clone() {
+                scene.whisper(&villain, 1, &network, &Packet::Control(control));
+            }
+        }
+        post_all(&mut scene, &villain, controls);
+    }
+    scene.wait(1_000);
+    assert_eq!(scene.tip(1), Some(last));
+    assert!(!seen(&mut scene).nodes.contains_key(&last));
+    scene.say(1);
+    scene.act(Act::Charter(1));
+    scene.say(4);
+    scene.say(3);
+    scene.wait(30_000);
+    scene.act(Act::Mend);
+    scene.soon();
+    scene.say(0);
+    scene.soon();
+    let tip = agreed(&mut scene);
+    for node in [0, 1, 3, 4] {
+        assert_eq!(scene.tip(node), Some(tip), "node {node}");
+        assert!(scene.spy(node).unwrap().nodes.contains_key(&last), "node {node} lacks what others built on");
+        assert_eq!(scene.messages(node).len(), 4, "node {node}");
+    }
 }
 
 /// A facilitator signs both of two rival commits, each where only the one is known: both become final, and everybody is

@@ -3,11 +3,13 @@
 //! Entries keep facts for good and state for a while. A node whose state is gone is rebuilt, publicly, from the
 //! base's GroupInfo by replay. Validity is judged once, against the parent, and never depends on the tip.
 
+mod aside;
 mod base;
 mod nacks;
 mod past;
 mod restart;
 mod signatures;
+mod twins;
 
 use std::{
     cell::RefCell,
@@ -89,6 +91,7 @@ pub(crate) struct Made {
     realises: BTreeSet<OpId>,
     /// Whom a Recover names that it realises.
     recovered: Option<Arc<NodePolicy>>,
+    claim: twins::Claim,
 }
 
 /// What became of a frame.
@@ -96,7 +99,7 @@ pub(crate) struct Made {
 pub(crate) enum Offered {
     /// It made this node.
     Accepted(NodeId),
-    /// Known already, or of a time before the base.
+    /// Known already, set aside, or of a time before the base.
     Known,
     /// Its parent, or an op that it realises, is not here yet.
     Waiting,
@@ -123,6 +126,9 @@ pub(crate) struct Dag<N> {
     policies: RefCell<VecDeque<(NodeId, Arc<PolicyState>)>>,
     signatures: signatures::Signatures,
     nacks: nacks::Nacks,
+    aside: aside::Aside,
+    /// What had come when twins were last thinned out.
+    thinned: (usize, usize),
     /// Nodes, and signatures and Nacks, that ever came: numbers that only grow, so that equal ones mean that nothing is new.
     came: (usize, usize),
     pub(crate) tip: NodeId,
@@ -168,6 +174,8 @@ impl<N: MlsNode> Dag<N> {
             policies: RefCell::default(),
             signatures: signatures::Signatures::default(),
             nacks: nacks::Nacks::default(),
+            aside: aside::Aside::default(),
+            thinned: (0, 0),
             came: (1, 0),
             tip: node,
             certified: node,
@@ -242,7 +250,7 @@ impl<N: MlsNode> Dag<N> {
     /// Takes a frame in; the node it makes has secrets where this member can have them.
     pub(crate) fn offer<M: Mls<Node = N>>(&mut self, mls: &M, log: &mut PolicyLog, frame: CommitFrame) -> Offered {
         let id = frame.id();
-        if self.frames.contains_key(&id) || self.refused.contains(&id) {
+        if self.frames.contains_key(&id) || self.refused.contains(&id) || self.is_aside(&id) {
             return Offered::Known;
         }
         if !self.nodes.contains_key(&frame.parent) {
@@ -324,7 +332,8 @@ impl<N: MlsNode> Dag<N> {
         let network = if judged.begins_network { node } else { network };
         let judge::Judgement { class, slot, rank, .. } = judged;
         let recovered = judged.recovered.map(Arc::new);
-        let made = Made { frame: id, commit, class, slot, rank, realises, recovered };
+        let claim = twins::Claim::of(&commit, class, &facts);
+        let made = Made { frame: id, commit, class, slot, rank, realises, recovered, claim };
         let (made, state) = (Some(made), Some(child));
         let (parent, heads, superseded) = (Some(parent), judged.heads, None);
         let entry = Entry { parent, depth, facts, elders, heads, policy, network, made, state, superseded };

@@ -399,8 +399,16 @@ impl<M: Mls> Group<M> {
         }
     }
 
+    /// Lets go of what its author's software should never have made, with its rows.
+    fn thin_out(&mut self, ctx: &mut Ctx<'_, M>) {
+        if let Some(left) = self.dag.thin_out(&self.log) {
+            self.drop_rows(left, ctx);
+        }
+    }
+
     /// Picks the tip anew, if anything that decides it is new.
     fn reselect(&mut self, ctx: &mut Ctx<'_, M>) {
+        self.thin_out(ctx);
         let (from, seen) = (self.dag.tip, (self.log.len(), self.dag.came()));
         if self.selected == seen {
             return;
@@ -422,6 +430,9 @@ impl<M: Mls> Group<M> {
     pub(crate) fn settle(&mut self, ctx: &mut Ctx<'_, M>) {
         // Each round can make at most a commit of one's own; more than a few would be a loop with oneself.
         for _ in 0..4 {
+            for node in self.dag.recall(ctx.mls, &mut self.log) {
+                self.take_node(&node, ctx);
+            }
             for node in self.dag.retry(ctx.mls, &mut self.log) {
                 self.take_node(&node, ctx);
             }
@@ -431,6 +442,7 @@ impl<M: Mls> Group<M> {
             for nack in self.dag.retry_nacks(&self.id) {
                 self.nack_counts(&nack, ctx);
             }
+            self.thin_out(ctx);
             self.nack_if_due(ctx);
             self.reselect(ctx);
             if self.inbox.is_waiting() && self.held_at != self.dag.came().0 {

@@ -157,6 +157,7 @@ impl<N: MlsNode> Dag<N> {
         left.nacks = self.nacks.known.keys().filter(|(frame, _)| !self.frames.contains_key(frame)).copied().collect();
         self.nacks.known.retain(|(frame, _), _| self.frames.contains_key(frame));
         self.nacks.unopened.retain(|frame| self.frames.contains_key(frame));
+        self.leave_aside();
         (self.base, self.origin, self.tried) = (to, origin, (0, 0));
         left
     }

@@ -166,6 +166,10 @@ impl<M: Mls> Group<M> {
             return self.begin_generation(&restart, ctx);
         }
         let Some(tip) = self.dag.tip_entry() else { return false };
+        // Whatever it made here is void: now others try, as one more would be kept by nobody.
+        if self.dag.is_crowded(&tip_id, &self.keys.device(), tip.facts.binding.generation) {
+            return false;
+        }
         let Some(state) = tip.state.as_ref().filter(|s| s.has_secrets()) else { return false };
         let target = self.log.state_at(above, &tip.elders);
         let me = self.keys.device();

@@ -77,7 +77,7 @@ impl<M: Mls> Group<M> {
         until > ctx.now
     }
 
-    /// Writes the ops, frames and signatures that began to wait, and deletes those that no longer do.
+    /// Writes the ops, frames and signatures that began to wait or were set aside, and deletes those that no longer do.
     pub(super) fn save_waiting(&mut self, ctx: &mut Ctx<'_, M>) {
         let mut before = std::mem::take(&mut self.waiting);
         let mut fresh = Vec::new();
@@ -91,6 +91,7 @@ impl<M: Mls> Group<M> {
             self.waiting.insert(id, key);
         };
         self.dag.waiting().for_each(|(id, frame)| note(id.0, &|| Control::Commit(frame.clone())));
+        self.dag.aside().for_each(|(id, frame)| note(id.0, &|| Control::Commit(frame.clone())));
         self.dag.early_signatures().for_each(|(id, signature)| note(*id, &|| Control::Signature(signature.clone())));
         self.dag.early_nacks().for_each(|(id, nack)| note(*id, &|| Control::Nack(nack.clone())));
         self.log.waiting().for_each(|(id, op)| note(id.0, &|| Control::Op(op.clone())));

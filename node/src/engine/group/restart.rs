@@ -94,6 +94,10 @@ impl<M: Mls> Group<M> {
         let parent = restart.at_node;
         let heads = self.heads_on(&parent);
         let Some(at) = self.dag.entry(&parent) else { return false };
+        //
+        if self.dag.is_crowded(&parent, &self.keys.device(), restart.generation) {
+            return false;
+        }
         let target = self.log.state_at(&heads, &at.elders);
         let (Some(suite), Some(genesis)) = (Suite::from_code(restart.suite), self.log.get(&OpId(self.id.0))) else {
             return false;

@@ -57,7 +57,17 @@ impl Alone {
 
     /// A commit that writes a new charter in. Returns its frame.
     pub(in crate::engine) fn commit(&mut self, n: usize) -> CommitFrame {
-        let at = self.dag.tip;
+        let (frame, child) = self.make(self.dag.tip, n);
+        let Offered::Accepted(node) = self.dag.offer(&self.mls, &mut self.log, frame.clone()) else {
+            panic!("refused")
+        };
+        self.dag.nodes.get_mut(&node).unwrap().state = Some(child);
+        self.dag.reselect(&self.log);
+        frame
+    }
+
+    /// The same on any node, and not taken in.
+    pub(in crate::engine::dag) fn make(&mut self, at: NodeId, n: usize) -> (CommitFrame, ModelNode) {
         let op = self.log.make(&self.keys, At { heads: &self.log.heads(), node: at }, charter(n)).unwrap();
         self.log.insert(op).unwrap();
         let entry = &self.dag.nodes[&at];
@@ -69,13 +79,7 @@ impl Alone {
         let plan = CommitPlan { binding: Some(binding), ..CommitPlan::default() };
         let mut rng = rand_chacha::ChaCha20Rng::from_seed([9; 32]);
         let own = entry.state.as_ref().unwrap().commit(&self.keys, &plan, &mut rng).unwrap();
-        let frame = CommitFrame { parent: at, commit: own.commit };
-        let Offered::Accepted(node) = self.dag.offer(&self.mls, &mut self.log, frame.clone()) else {
-            panic!("refused")
-        };
-        self.dag.nodes.get_mut(&node).unwrap().state = Some(own.child);
-        self.dag.reselect(&self.log);
-        frame
+        (CommitFrame { parent: at, commit: own.commit }, own.child)
     }
 
     /// Signs the tip.
