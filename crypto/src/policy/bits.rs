@@ -23,6 +23,11 @@ impl Bits {
         other.0.iter().zip(0usize..).all(|(word, at)| word & !self.0.get(at).copied().unwrap_or(0) == 0)
     }
 
+    /// Whether anything in `other` is here.
+    pub(crate) fn meets(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).any(|(mine, theirs)| mine & theirs != 0)
+    }
+
     pub(crate) fn union(&mut self, other: &Self) {
         if self.0.len() < other.0.len() {
             self.0.resize(other.0.len(), 0);

@@ -24,6 +24,8 @@ pub(crate) struct Resolver<'a, 's> {
     pub(crate) elders: Elders<'s>,
     /// Verdicts that asked for seniority: they hold for this call only.
     local: BTreeMap<usize, Verdict>,
+    /// Recovers among these: whether one counts depends on where it is read, and so does all that was said since.
+    recovers: Bits,
     readings: Vec<Fold<'a>>,
 }
 
@@ -38,7 +40,13 @@ struct Strike {
 
 impl<'a, 's> Resolver<'a, 's> {
     pub(crate) fn new(log: &'a PolicyLog, seniority: &'s dyn Seniority) -> Self {
-        Self { log, elders: Elders::new(seniority), local: BTreeMap::new(), readings: Vec::new() }
+        Self {
+            log,
+            elders: Elders::new(seniority),
+            local: BTreeMap::new(),
+            recovers: Bits::default(),
+            readings: Vec::new(),
+        }
     }
 
     /// What the closed set `set` says.
@@ -72,7 +80,10 @@ impl<'a, 's> Resolver<'a, 's> {
         };
         self.elders.asked().set(reading.asked);
         let found = verdict(&reading, &self.elders, &entry.author(), &entry.content.body);
-        if self.elders.asked().get() {
+        if self.elders.asked().get() || entry.past.meets(&self.recovers) {
+            if let OpBody::Recover { .. } = entry.content.body {
+                self.recovers.insert(entry.index);
+            }
             self.local.insert(entry.index, found);
         } else {
             // Computed twice by two threads, it is the same verdict.

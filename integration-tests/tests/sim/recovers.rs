@@ -69,7 +69,8 @@ fn recovering<M: Mls + 'static>(make: fn(u64) -> M) {
         scene.say(1 + turn % 5);
     }
     scene.soon();
-    assert!(scene.base(2) > before, "what lies before the recovery is kept for ever");
+    let (base, depth, last) = (scene.base(2), scene.depth(2), scene.is_final(2));
+    assert!(base > before, "what lies before the recovery is kept for ever: {base:?} at {depth}, final: {last}");
     // One restarts on what is left, one begins there.
     scene.sleep(2);
     scene.wake(2);
