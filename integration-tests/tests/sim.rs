@@ -117,7 +117,7 @@ fn all(seeds: Range<u64>, plan: fn(u64) -> Plan, run: impl Fn(&Plan) -> Result<R
 
 #[test]
 fn many_seeds_with_model_mls() {
-    all(seeds(0..2_000), Plan::new, with_model);
+    all(seeds(0..5_000), Plan::new, with_model);
 }
 
 /// Worlds of longer runs in which something was broken once.
@@ -136,7 +136,7 @@ fn many_knocks() {
 
 #[test]
 fn seeds_with_real_mls() {
-    all(seeds(0..200), Plan::new, with_openmls);
+    all(seeds(0..1_000), Plan::new, with_openmls);
 }
 
 /// A fifth of gossip is lost, and no relay can be reached: within half a minute all have all, from each other. (Who
