@@ -19,7 +19,7 @@ fn crowd() -> Alone {
     let mut alone = Alone::new();
     let base = alone.dag.base;
     let elders = &mut alone.dag.nodes.get_mut(&base).unwrap().elders;
-    Arc::make_mut(elders).extend((20..23).map(|n| (other(n).persona(), (0, u32::from(n)))));
+    Arc::make_mut(&mut elders.places).extend((20..23).map(|n| (other(n).persona(), (0, u32::from(n)))));
     alone
 }
 
