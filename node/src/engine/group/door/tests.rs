@@ -6,6 +6,9 @@ use hearth_protocol::{
 
 use super::*;
 
+/// What is changed, and how.
+type Change = (&'static str, fn(&mut DoorBody));
+
 fn op(n: u8) -> SignedOp {
     SignedOp { content: vec![n], sig: [n; 64] }
 }
@@ -53,7 +56,7 @@ fn a_door_by_another_hand_leads_alike() {
 /// A joiner who finds one of these would begin elsewhere, or lack what it needs to go on.
 #[test]
 fn a_door_that_lacks_or_adds_something_does_not() {
-    let changes: [(&str, fn(&mut DoorBody)); 9] = [
+    let changes: [Change; 9] = [
         ("another base", |d| d.base = NodeId([40; 32])),
         ("another network", |d| d.keys = keys(100)),
         ("a later day's key", |d| d.keys.day = Day(2)),

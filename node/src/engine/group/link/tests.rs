@@ -13,6 +13,9 @@ use crate::engine::{
     timeline::Timeline,
 };
 
+/// What is not so, and how it is said.
+type Lie = (&'static str, fn(&mut CardContent));
+
 const LINK: LinkId = LinkId(1);
 const PEER: &[u8] = b"a peer";
 
@@ -75,7 +78,7 @@ fn is_hung_up(lone: &Lone, effects: &Effects) -> bool {
 /// A card is its device's own word about where it is, and about nobody else.
 #[test]
 fn a_card_that_is_not_of_who_calls_ends_the_link() {
-    let lies: [(&str, fn(&mut CardContent)); 4] = [
+    let lies: [Lie; 4] = [
         ("another's device", |c| c.device = DeviceId([9; 32])),
         ("another peer", |c| c.peer = b"somebody else".to_vec()),
         ("another network", |c| c.network = NodeId([9; 32])),
