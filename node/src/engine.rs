@@ -224,6 +224,12 @@ impl<M: Mls> Engine<M> {
         self.groups.get(group).map(|g| g.dag.base_depth())
     }
 
+    /// How many ops of a group have an effect that no commit of this member's tip realises.
+    #[must_use]
+    pub fn unrealised(&self, group: &GroupId) -> usize {
+        self.groups.get(group).map_or(0, Group::unrealised)
+    }
+
     /// How many nodes lie above the tip of a group, over all its MLS groups.
     #[must_use]
     pub fn depth(&self, group: &GroupId) -> Option<u64> {

@@ -37,6 +37,9 @@ pub struct Parent<'a> {
     pub epoch: u64,
     /// Its extension.
     pub binding: &'a Binding,
+    /// The network that it belongs to: of the nearest node at or above it that began one. The extension does not say so where
+    /// that node wrote it, and classes 2 and 3 have kept it since.
+    pub network: NodeId,
     /// Its leaves.
     pub leaves: &'a [Leaf],
     /// What its effective heads say: those of the extension and of its class 3 ancestors since.
@@ -454,10 +457,8 @@ impl Case<'_> {
         let (parent, child) = (self.parent.binding, self.child);
         let begins = child.network.is_none();
         // A day far ahead would stay for good if days could not go back.
-        let follows = begins || {
-            let network = parent.network.unwrap_or(self.parent.node);
-            !removes && child.network == Some(network) && child.first_day == parent.first_day
-        };
+        let same_network = child.network == Some(self.parent.network) && child.first_day == parent.first_day;
+        let follows = begins || (!removes && same_network);
         let same = (child.generation, child.began) == (parent.generation, parent.began);
         let written_here = Some(child.epoch) == self.parent.epoch.checked_add(1);
         if follows && same && written_here { Ok(begins) } else { Err(PolicyViolation::Network) }

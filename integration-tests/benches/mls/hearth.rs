@@ -145,6 +145,7 @@ impl Lab {
             node: parent.node,
             epoch: parent.epoch,
             binding: &parent.binding,
+            network: parent.binding.network.unwrap_or(parent.node),
             leaves: &parent.leaves,
             state: &state,
             seniority: &self.elders,

@@ -97,13 +97,23 @@ impl<M: Mls> World<M> {
             tips.insert(*node, (tip, epoch, authenticator_hash, members_hash, policy_heads));
         }
         if tips.values().collect::<BTreeSet<_>>().len() == 1 {
-            return Ok(());
+            return self.check_realised(story, here);
         }
         let show = |(n, t): (&usize, &(_, u64, String, String, Vec<_>))| {
             let short = |text: &str| text.chars().take(6).collect::<String>();
             format!("{n}: {:?} epoch {} auth {} roster {} heads {}", t.0, t.1, short(&t.2), short(&t.3), t.4.len())
         };
         Err(Failure::new(3, format!("tips differ: {}", tips.iter().map(show).collect::<Vec<_>>().join("; "))))
+    }
+
+    /// What was decided is in force where everybody is.
+    fn check_realised(&self, story: &Story, here: &[usize]) -> Result<(), Failure> {
+        let engine = |node: &usize| self.nodes.get(*node)?.engine.as_ref();
+        let open = here.iter().find(|node| engine(node).is_some_and(|e| e.unrealised(&story.group) > 0));
+        match open {
+            Some(node) => Err(Failure::new(3, format!("node {node} waits in vain for a commit by what was decided"))),
+            None => Ok(()),
+        }
     }
 
     fn check_final(&mut self, story: &Story) -> Result<(), Failure> {

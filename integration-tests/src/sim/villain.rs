@@ -174,7 +174,9 @@ impl<M: Mls> Villain<M> {
         // An update writes no heads: what joins above it brought is still in force.
         let unchanged = above.filter(|p| p.state.facts().binding == facts.binding && heads == facts.binding.heads);
         let heads = self.log.reduce(unchanged.map_or(&heads, |p| &p.heads));
-        let network = facts.binding.network.unwrap_or(facts.node);
+        // An extension that an ancestor wrote does not say that this one began the network.
+        let begun = above.filter(|_| facts.binding.epoch != facts.epoch).map_or(facts.node, |p| p.network);
+        let network = facts.binding.network.unwrap_or(begun);
         if let (false, Ok(begun)) = (self.networks.contains_key(&network), Network::begin(&state))
             && network == facts.node
         {
@@ -230,6 +232,7 @@ impl<M: Mls> Villain<M> {
         let target = self.log.state_at(heads, &at.elders);
         let judged = judge::Parent {
             node: *parent,
+            network: at.network,
             epoch: facts.epoch,
             binding: &facts.binding,
             leaves: &facts.leaves,

@@ -1,9 +1,9 @@
 //! What lies behind: bases that move, secrets that go, networks that end.
 
 use hearth_crypto::{mls::Suite, openmls_port::OpenMls};
-use hearth_integration_tests::sim::{self, Act, Plan, Report};
+use hearth_integration_tests::sim::{self, Act, Plan, Report, Scene};
 
-use super::{calm, with_model};
+use super::{calm, model, with_model};
 
 /// Two facilitators who change the charter by turns, so often that what came first is left behind.
 pub(crate) fn long_past(commits: usize) -> Vec<(u64, Act)> {
@@ -44,6 +44,22 @@ fn a_long_past_makes_no_larger_door() {
     println!("largest door, after a few commits and after many: {doors:?} bytes");
     // Its ops still grow, and a body is padded to a power of two.
     assert!(doors[1] <= doors[0] * 2, "{doors:?}");
+}
+
+/// After a month an invite's commit begins a network, and a newcomer keeps the extension that does not name it. What is decided
+/// then is in force all the same.
+#[test]
+fn a_network_of_its_own_goes_on_after_a_join() {
+    let plan = Plan { late: 1, ..calm(3, Vec::new()) };
+    let mut scene = Scene::of(&plan, 1, model).unwrap();
+    scene.wait(31 * 24 * 3_600_000);
+    let link = scene.invite_by(0, 2, 86_400).unwrap();
+    assert_eq!(scene.come_in(2, &link), Ok(()));
+    let depth = scene.depth(2);
+    scene.act(Act::Charter(0));
+    scene.soon();
+    assert_eq!([0, 1, 2].map(|node| scene.depth(node)), [depth + 1; 3], "nobody can commit");
+    scene.agree().unwrap_or_else(|failure| panic!("{failure}"));
 }
 
 #[test]

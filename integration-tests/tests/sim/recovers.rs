@@ -46,7 +46,7 @@ fn answered<M: Mls + 'static>(scene: &mut Scene<M>, by: &[usize]) -> Vec<Result<
 /// Nobody names others while a facilitator may be there. After a season most of the members do, and most of those
 /// whom the founder knew; the new ones make it final, and let others in.
 fn recovering<M: Mls + 'static>(make: fn(u64) -> M) {
-    let mut scene = without_a_founder(1, make);
+    let mut scene = without_a_founder(2, make);
     rest(&mut scene, 89);
     assert_eq!(answered(&mut scene, &[1, 2, 3, 4]), [Err(Kind::NotPermitted); 4], "a day too early");
     rest(&mut scene, 2);
@@ -65,6 +65,29 @@ fn recovering<M: Mls + 'static>(make: fn(u64) -> M) {
     scene.say(6);
     scene.soon();
     assert_eq!(scene.roster(4).len(), 7);
+    goes_on(&mut scene);
+}
+
+/// Bases move past it, one begins there anew, one comes in there, and the founder comes back to a group that has others.
+fn goes_on<M: Mls + 'static>(scene: &mut Scene<M>) {
+    let before = scene.base(2);
+    for turn in 0..40 {
+        scene.wait(6_000);
+        scene.act(Act::Charter(1 + turn % 2));
+        scene.say(turn % 5 + 1);
+    }
+    scene.soon();
+    assert!(scene.base(2) > before, "no base moves past a Recover: {before:?}, {:?}", scene.base(2));
+    scene.sleep(2);
+    scene.wait(5_000);
+    scene.wake(2);
+    let link = scene.invite_by(2, 2, 86_400).unwrap();
+    assert_eq!(scene.come_in(7, &link), Ok(()), "a newcomer finds no way in past a Recover");
+    scene.say(7);
+    scene.wake(0);
+    scene.agree().unwrap_or_else(|failure| panic!("{failure}"));
+    assert_eq!((scene.roster(7).len(), facilitators(scene, 0)), (8, vec![1, 2]));
+    assert_eq!(scene.roster(0).get(&scene.persona(0)), Some(&RoleName::Member));
 }
 
 #[test]

@@ -70,6 +70,7 @@ impl<N> Entry<N> {
             node,
             epoch: self.facts.epoch,
             binding: &self.facts.binding,
+            network: self.network,
             leaves: &self.facts.leaves,
             state,
             seniority: &self.elders,

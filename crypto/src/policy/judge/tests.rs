@@ -13,6 +13,7 @@ struct Node {
     group: Group,
     leaves: Vec<Leaf>,
     binding: Binding,
+    network: NodeId,
     joins: Vec<OpId>,
     settled: Vec<OpId>,
     light_nodes: usize,
@@ -44,7 +45,7 @@ impl Node {
             began: 0,
             epoch: EPOCH,
         };
-        Self { group, leaves, binding, joins: vec![], settled: vec![], light_nodes: 0 }
+        Self { group, leaves, binding, network: NETWORK, joins: vec![], settled: vec![], light_nodes: 0 }
     }
 
     fn heads(&self) -> Vec<OpId> {
@@ -94,6 +95,7 @@ impl Node {
             node: NODE,
             epoch: EPOCH,
             binding: &self.binding,
+            network: self.network,
             leaves: &self.leaves,
             state,
             seniority: &self.group.seniority,
@@ -335,9 +337,15 @@ fn a_removal_begins_a_network_and_others_follow_their_parents() {
     for child in wrong {
         assert_eq!(node.judge(&facts, &child), Err(PolicyViolation::Network));
     }
+    // The parent began the network, or keeps the extension of one that did.
     node.binding.network = None;
-    let child = Binding { network: Some(NODE), ..good };
-    assert!(node.judge(&facts, &child).is_ok(), "the parent began the network, so it names it");
+    for began in [NODE, NodeId([0x66; 32])] {
+        node.network = began;
+        for (named, verdict) in [(began, true), (NodeId([0x67; 32]), false), (NETWORK, false)] {
+            let child = Binding { network: Some(named), ..good.clone() };
+            assert_eq!(node.judge(&facts, &child).is_ok(), verdict, "a node of {began:?} named {named:?}");
+        }
+    }
     node.group.say(0, remove(3));
     let child = Binding { network: Some(NODE), ..node.bind(false) };
     assert_eq!(node.judge(&node.facts(0, &[], &[3]), &child), Err(PolicyViolation::Network));

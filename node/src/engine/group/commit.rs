@@ -101,6 +101,11 @@ impl<M: Mls> Group<M> {
         }
     }
 
+    /// How many ops wait for a commit that would do something by them.
+    pub(crate) fn unrealised(&self) -> usize {
+        self.unrealised.ops.iter().filter(|op| !self.view.without_effect.contains_key(*op)).count()
+    }
+
     /// Whether an op is one of too many that lead nowhere. It is not remembered: once there is room, sync brings it again.
     pub(super) fn is_crowded_by(&self, op: &SignedOp) -> bool {
         let decides = |op: &SignedOp| op.open().is_ok_and(|c| self.view.role_of(&c.persona) == Some(Role::Facilitator));
