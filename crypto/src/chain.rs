@@ -59,7 +59,7 @@ struct Told {
 }
 
 /// A final node that others follow.
-pub struct From<'a> {
+pub struct Anchor<'a> {
     /// Who decides there.
     pub policy: &'a Arc<NodePolicy>,
     /// Its depth.
@@ -149,7 +149,7 @@ impl<M: Mls> Ground<'_, M> {
     /// Whether a chain leads on from a node whose policy, depth and heads are known: of its links that are later
     /// there is at least one, and each is signed by a quorum of those who decided at that node or at an earlier such link.
     #[must_use]
-    pub fn leads_on(&self, from: &From<'_>, chain: &[Link]) -> bool {
+    pub fn leads_on(&self, from: &Anchor<'_>, chain: &[Link]) -> bool {
         let mut known = Verified {
             recovers: from.state.recovers.clone(),
             elders: from.elders.clone(),

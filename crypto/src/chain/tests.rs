@@ -232,7 +232,7 @@ fn a_chain_leads_on_by_those_who_decide_where_one_stands() {
     let by_two = world.commit(&[0, 1]);
     let leads_on = |policy: &[u8], depth, chain: &[Link]| {
         let elders = Elders { places: Arc::new(world.places.clone()), ..Elders::default() };
-        world.ground().leads_on(&From { policy: &decided(policy), depth, state: &state, elders: &elders }, chain)
+        world.ground().leads_on(&Anchor { policy: &decided(policy), depth, state: &state, elders: &elders }, chain)
     };
     assert!(leads_on(&[0, 1, 2], at, std::slice::from_ref(&by_two)));
     assert!(!leads_on(&[1, 2, 3], at, std::slice::from_ref(&by_two)), "one of three");
@@ -299,7 +299,7 @@ fn a_recover_is_shown_by_the_node_that_it_is_about() {
     // Who was there when they were asked is led on; who knows of no such roster is not.
     let last = |last| Elders { places: Arc::new(world.places.clone()), last, ..Elders::default() };
     let leads_on = |elders: &Elders| {
-        world.ground().leads_on(&From { policy: &policy, depth: depth - 1, state: &state, elders }, &chain)
+        world.ground().leads_on(&Anchor { policy: &policy, depth: depth - 1, state: &state, elders }, &chain)
     };
     assert_eq!(state.heads, heads);
     assert!(leads_on(&last(Some((base, Arc::clone(&policy))))));

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use hearth_crypto::{
-    chain::{Elders, From, Ground, Places},
+    chain::{Anchor, Elders, Ground, Places},
     mls::{Leaf, Mls, MlsNode, Place},
     persona::DeviceKeys,
     policy::PolicyLog,
@@ -181,7 +181,7 @@ impl<N: MlsNode> Dag<N> {
     ) -> bool {
         let Some(last) = self.nodes.get(&self.certified).filter(|last| depth > last.depth) else { return false };
         let state = self.policy(log, &self.certified);
-        let from = From { policy: &last.policy, depth: last.depth, state: &state, elders: &last.elders };
+        let from = Anchor { policy: &last.policy, depth: last.depth, state: &state, elders: &last.elders };
         Ground { mls, group, log, places: &origin.elders.places }.leads_on(&from, &origin.chain)
     }
 
