@@ -13,7 +13,6 @@ use std::{
 };
 
 use hearth_protocol::{
-    cbor,
     door::{Link, LinkSignature},
     frame::signature_message,
     id::{GroupId, NodeId, OpId, PersonaId, hash},
@@ -30,10 +29,10 @@ use crate::{
 
 pub use elders::{Elders, Places};
 
-/// The MLS group id of a generation: SHA-256 of Genesis and the generation.
+/// The MLS group id of a generation: SHA-256 of Genesis' id and the generation.
 #[must_use]
 pub fn mls_group_id(genesis: &SignedOp, generation: u32) -> [u8; 32] {
-    hash(&[&cbor::to_vec(genesis), &generation.to_be_bytes()])
+    hash(&[&genesis.id().0, &generation.to_be_bytes()])
 }
 
 /// What a chain is checked against, and continued on.

@@ -74,6 +74,9 @@ pub enum OpError {
     /// It does not know what the log was compacted to: nobody realises it any more. Its author may say it again.
     #[error("the op comes too late: say it again")]
     Late,
+    /// Asked to write an op of which something that travels beside it is not here.
+    #[error("what the op names is not here")]
+    Attachment,
     /// Asked to write an op on causes that are not here.
     #[error("the op's causes are not known")]
     UnknownCause,

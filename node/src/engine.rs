@@ -230,6 +230,13 @@ impl<M: Mls> Engine<M> {
         self.groups.get(group).map_or(0, Group::unrealised)
     }
 
+    /// How many ops of a group are here without their attachments.
+    #[must_use]
+    pub fn bare_ops(&self, group: &GroupId) -> usize {
+        let log = self.groups.get(group).map(|g| &g.log);
+        log.map_or(0, |log| log.ops_in_order().filter(|(id, _)| log.is_bare(id)).count())
+    }
+
     /// How many nodes lie above the tip of a group, over all its MLS groups.
     #[must_use]
     pub fn depth(&self, group: &GroupId) -> Option<u64> {

@@ -66,7 +66,7 @@ pub struct DoorBody {
     /// Commits from `base` to `node` and their rivals, parents first.
     #[n(5)]
     pub frames: Vec<CommitFrame>,
-    /// Ops from Genesis on, causes first.
+    /// Ops from Genesis on, causes first; those of the past without their attachments.
     #[n(6)]
     pub ops: Vec<SignedOp>,
     /// Signatures since `base`.

@@ -68,6 +68,75 @@ pub enum Template {
     Open,
 }
 
+/// Bytes that an op names by their hash and that travel beside it: a KeyPackage, a charter. Once nobody needs them any
+/// more they can stay behind, and the op is what it was.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Attachment {
+    hash: [u8; 32],
+    bytes: Option<Vec<u8>>,
+}
+
+impl Attachment {
+    /// Their SHA-256.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// The bytes, where they came with the op.
+    #[must_use]
+    pub fn bytes(&self) -> Option<&[u8]> {
+        self.bytes.as_deref()
+    }
+
+    /// The bytes as text.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+}
+
+impl From<Vec<u8>> for Attachment {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { hash: hash(&[&bytes]), bytes: Some(bytes) }
+    }
+}
+
+impl From<String> for Attachment {
+    fn from(text: String) -> Self {
+        text.into_bytes().into()
+    }
+}
+
+impl From<&str> for Attachment {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl std::fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attachment").field("here", &self.bytes.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl<C> Encode<C> for Attachment {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.bytes(&self.hash)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Attachment {
+    fn decode(d: &mut minicbor::Decoder<'b>, ctx: &mut C) -> Result<Self, minicbor::decode::Error> {
+        let hash = minicbor::bytes::decode(d, ctx)?;
+        Ok(Self { hash, bytes: None })
+    }
+}
+
 /// The statement itself.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum OpBody {
@@ -77,9 +146,9 @@ pub enum OpBody {
         /// Name of the group.
         #[n(0)]
         name: String,
-        /// First charter.
+        /// First charter, as text.
         #[n(1)]
-        charter: String,
+        charter: Attachment,
         /// Template, if one was chosen.
         #[n(2)]
         template: Option<Template>,
@@ -115,8 +184,8 @@ pub enum OpBody {
         #[n(2)]
         role: Role,
         /// MLS KeyPackage.
-        #[cbor(n(3), with = "minicbor::bytes")]
-        key_package: Vec<u8>,
+        #[n(3)]
+        key_package: Attachment,
     },
     /// Opens an invite. Both keys come from the link's secret.
     #[n(2)]
@@ -167,8 +236,8 @@ pub enum OpBody {
     #[n(5)]
     RejoinRequest {
         /// Fresh MLS KeyPackage of the same persona.
-        #[cbor(n(0), with = "minicbor::bytes")]
-        key_package: Vec<u8>,
+        #[n(0)]
+        key_package: Attachment,
     },
     /// Takes a persona out.
     #[n(6)]
@@ -199,9 +268,9 @@ pub enum OpBody {
     /// Changes settings; `None` leaves a field as it is.
     #[n(9)]
     SetPolicy {
-        /// Charter.
+        /// Charter, as text.
         #[n(0)]
-        charter: Option<String>,
+        charter: Option<Attachment>,
         /// History window in days.
         #[n(1)]
         history_days: Option<u16>,
@@ -225,8 +294,8 @@ pub enum OpBody {
         #[n(0)]
         device: DeviceId,
         /// MLS KeyPackage of that device and the author's persona.
-        #[cbor(n(1), with = "minicbor::bytes")]
-        key_package: Vec<u8>,
+        #[n(1)]
+        key_package: Attachment,
     },
     /// The author takes one of its devices out, for good.
     #[n(11)]
@@ -270,6 +339,32 @@ pub enum OpBody {
     },
 }
 
+impl OpBody {
+    /// What travels beside it.
+    #[must_use]
+    pub fn attachment(&self) -> Option<&Attachment> {
+        match self {
+            Self::Genesis { charter, .. } => Some(charter),
+            Self::SetPolicy { charter, .. } => charter.as_ref(),
+            Self::Add { key_package, .. }
+            | Self::RejoinRequest { key_package }
+            | Self::DeviceAdd { key_package, .. } => Some(key_package),
+            _ => None,
+        }
+    }
+
+    fn attachment_mut(&mut self) -> Option<&mut Attachment> {
+        match self {
+            Self::Genesis { charter, .. } => Some(charter),
+            Self::SetPolicy { charter, .. } => charter.as_mut(),
+            Self::Add { key_package, .. }
+            | Self::RejoinRequest { key_package }
+            | Self::DeviceAdd { key_package, .. } => Some(key_package),
+            _ => None,
+        }
+    }
+}
+
 /// One device's last envelope as the author of a Remove or DeviceRevoke saw it.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct LastSeen {
@@ -310,7 +405,7 @@ pub struct OpContent {
     pub body: OpBody,
 }
 
-/// An op as it travels: the exact bytes that were signed, and the signature.
+/// An op as it travels: the exact bytes that were signed, the signature, and what the content names by its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct SignedOp {
     /// Encoding of [`OpContent`].
@@ -319,21 +414,39 @@ pub struct SignedOp {
     /// Ed25519 by `persona` over [`OP_LABEL`] and `content`.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub sig: [u8; 64],
+    /// The bytes of the content's [`Attachment`]; absent where it has none, and behind a door where they are of the past.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub attached: Option<Vec<u8>>,
 }
 
 impl Wire for SignedOp {
     const MAX: usize = OP_MAX + 128;
 
     fn within_limits(&self) -> bool {
-        self.content.len() <= OP_MAX
+        self.content.len().saturating_add(self.attached.as_ref().map_or(0, Vec::len)) <= OP_MAX
     }
 }
 
 impl SignedOp {
-    /// Its id: SHA-256 of the whole encoding.
+    /// The op that says `content`; `sign` is given what a signature covers.
+    #[must_use]
+    pub fn new(content: &OpContent, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> Self {
+        let attached = content.body.attachment().and_then(|a| a.bytes.clone());
+        let content = cbor::to_vec(content);
+        let sig = sign(&op_message(&content));
+        Self { content, sig, attached }
+    }
+
+    /// Its id: SHA-256 of the encoding of content and signature.
     #[must_use]
     pub fn id(&self) -> OpId {
-        OpId(hash(&[&cbor::to_vec(self)]))
+        OpId(hash(&[&cbor::to_vec(&self.bare())]))
+    }
+
+    /// The same without its attachment: its id, its signature and its place among other ops still check.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self { content: self.content.clone(), sig: self.sig, attached: None }
     }
 
     /// The content, checked for shape and limits; signature and right are the policy log's to check.
@@ -341,7 +454,11 @@ impl SignedOp {
     /// # Errors
     /// [`DecodeError`].
     pub fn open(&self) -> Result<OpContent, DecodeError> {
-        let content: OpContent = cbor::from_slice(&self.content, OP_MAX)?;
+        let mut content: OpContent = cbor::from_slice(&self.content, OP_MAX)?;
+        if let Some(attached) = &self.attached {
+            let named = content.body.attachment_mut().filter(|named| named.hash == hash(&[attached]));
+            named.ok_or(DecodeError::Shape)?.bytes = Some(attached.clone());
+        }
         let genesis = matches!(content.body, OpBody::Genesis { .. });
         let sorted = content.prev.windows(2).all(|w| w[0] < w[1]);
         let sized = content.prev.len() <= limits::OP_PREV_MAX && genesis == content.prev.is_empty();
@@ -369,10 +486,14 @@ pub fn join_message(group: &GroupId, persona: &PersonaId, device: &DeviceId, inv
 fn body_within_limits(body: &OpBody) -> bool {
     let name_ok =
         |s: &str| !s.is_empty() && s.len() <= limits::NAME_BYTES_MAX && s.chars().count() <= limits::NAME_CHARS_MAX;
+    let charter_ok = |c: &Attachment| {
+        let fits = |bytes: &[u8]| bytes.len() <= limits::CHARTER_MAX && std::str::from_utf8(bytes).is_ok();
+        c.bytes().is_none_or(fits)
+    };
     let relays_ok = |r: &[String]| r.len() <= limits::RELAYS_MAX && r.iter().all(|a| a.len() <= limits::ADDRESS_MAX);
     match body {
         OpBody::Genesis { name, charter, relays, founder, .. } => {
-            name_ok(name) && name_ok(founder) && charter.len() <= limits::CHARTER_MAX && relays_ok(relays)
+            name_ok(name) && name_ok(founder) && charter_ok(charter) && relays_ok(relays)
         }
         OpBody::Add { name, role, .. } => name_ok(name) && *role >= Role::Member,
         OpBody::Invite { uses, role, .. } => (1..=limits::INVITE_USES_MAX).contains(uses) && *role >= Role::Member,
@@ -381,7 +502,7 @@ fn body_within_limits(body: &OpBody) -> bool {
             reason.len() <= limits::REASON_MAX && last.len() <= limits::LAST_SEEN_MAX
         }
         OpBody::SetPolicy { charter, relays, successors, .. } => {
-            charter.as_ref().is_none_or(|c| c.len() <= limits::CHARTER_MAX)
+            charter.as_ref().is_none_or(charter_ok)
                 && relays.as_deref().is_none_or(relays_ok)
                 && successors.as_ref().is_none_or(|s| s.len() <= limits::SUCCESSORS_MAX)
         }

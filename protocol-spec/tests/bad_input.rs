@@ -169,9 +169,12 @@ fn a_door_holds_at_least_genesis() {
             nacks: vec![],
         })
     };
-    assert_eq!(door(vec![SignedOp { content: vec![], sig: [0; 64] }]), Ok(()));
+    assert_eq!(door(vec![SignedOp { content: vec![], sig: [0; 64], attached: None }]), Ok(()));
     assert_eq!(door(vec![]), Err(DecodeError::Limit));
-    assert_eq!(door(vec![SignedOp { content: vec![0; OP_MAX + 1], sig: [0; 64] }]), Err(DecodeError::Limit));
+    assert_eq!(
+        door(vec![SignedOp { content: vec![0; OP_MAX + 1], sig: [0; 64], attached: None }]),
+        Err(DecodeError::Limit)
+    );
 }
 
 fn op(body: OpBody) -> OpContent {
@@ -188,20 +191,20 @@ fn op(body: OpBody) -> OpContent {
 }
 
 fn open(content: &OpContent) -> Result<(), DecodeError> {
-    SignedOp { content: cbor::to_vec(content), sig: [0; 64] }.open().map(|_| ())
+    SignedOp::new(content, |_| [0; 64]).open().map(|_| ())
 }
 
 #[test]
 fn ops_are_bounded_field_by_field() {
     let add = |name: &str, role| {
-        op(OpBody::Add { subject: PersonaId([6; 32]), name: name.into(), role, key_package: vec![1] })
+        op(OpBody::Add { subject: PersonaId([6; 32]), name: name.into(), role, key_package: vec![1].into() })
     };
     let invite = |uses, role| {
         let (join_pk, door_pk, expires, mode) = ([7; 32], [8; 32], Second(9), JoinMode::Open);
         op(OpBody::Invite { join_pk, door_pk, uses, role, expires, mode })
     };
     let policy = |charter: Option<String>, relays, successors| {
-        let (history_days, slow_mode_s, shield) = (None, None, None);
+        let (charter, history_days, slow_mode_s, shield) = (charter.map(Into::into), None, None, None);
         op(OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays, successors })
     };
     let remove = |reason: String| op(OpBody::Remove { subject: PersonaId([6; 32]), reason, last: vec![] });

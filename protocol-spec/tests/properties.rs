@@ -13,7 +13,7 @@ use hearth_protocol::{
     limits::*,
     link::InviteLink,
     mailbox::{Action, Answer, Blob, Frame, Greeting, QueueKind, Refusal, Request},
-    op::{JoinMode, LastSeen, OpBody, OpContent, Role, SignedOp, Template},
+    op::{Attachment, JoinMode, LastSeen, OpBody, OpContent, Role, SignedOp, Template},
     packet::{Packet, SharedEnvelopes},
     sync::{SyncMessage, SyncSet},
     time::{Day, Minute, Second},
@@ -77,7 +77,7 @@ fn genesis() -> impl Strategy<Value = OpBody> {
     (name(), text(), template, mode(), numbers, vec(text(), 0..=RELAYS_MAX), name()).prop_map(
         |(name, charter, template, join, (history_days, suite, salt), relays, founder)| OpBody::Genesis {
             name,
-            charter,
+            charter: charter.into(),
             template,
             join,
             history_days,
@@ -91,7 +91,7 @@ fn genesis() -> impl Strategy<Value = OpBody> {
 
 fn set_policy() -> impl Strategy<Value = OpBody> {
     (
-        option::of(text()),
+        option::of(text().prop_map(Into::into)),
         any::<Option<u16>>(),
         any::<Option<u32>>(),
         any::<Option<bool>>(),
@@ -112,7 +112,7 @@ fn later_body() -> impl Strategy<Value = OpBody> {
     let last_seen =
         (device(), any::<u64>(), uniform32(any::<u8>())).prop_map(|(device, seq, hash)| LastSeen { device, seq, hash });
     prop_oneof![
-        (persona(), name(), low_role(), few_bytes()).prop_map(|(subject, name, role, key_package)| OpBody::Add {
+        (persona(), name(), low_role(), attachment()).prop_map(|(subject, name, role, key_package)| OpBody::Add {
             subject,
             name,
             role,
@@ -129,7 +129,7 @@ fn later_body() -> impl Strategy<Value = OpBody> {
             name,
             invite_sig
         }),
-        few_bytes().prop_map(|key_package| OpBody::RejoinRequest { key_package }),
+        attachment().prop_map(|key_package| OpBody::RejoinRequest { key_package }),
         (persona(), text(), vec(last_seen, 0..=LAST_SEEN_MAX)).prop_map(|(subject, reason, last)| OpBody::Remove {
             subject,
             reason,
@@ -143,10 +143,14 @@ fn later_body() -> impl Strategy<Value = OpBody> {
     ]
 }
 
+fn attachment() -> impl Strategy<Value = Attachment> {
+    few_bytes().prop_map(Into::into)
+}
+
 fn about_devices() -> impl Strategy<Value = OpBody> {
     let last = (device(), 1..=u64::MAX, uniform32(any::<u8>()));
     prop_oneof![
-        (device(), few_bytes()).prop_map(|(device, key_package)| OpBody::DeviceAdd { device, key_package }),
+        (device(), attachment()).prop_map(|(device, key_package)| OpBody::DeviceAdd { device, key_package }),
         last.prop_map(|(device, seq, hash)| OpBody::DeviceRevoke { last: LastSeen { device, seq, hash } }),
         (persona(), device()).prop_map(|(subject, device)| OpBody::Evict { subject, device }),
     ]
@@ -196,7 +200,11 @@ fn op_content() -> impl Strategy<Value = OpContent> {
 }
 
 fn signed_op() -> impl Strategy<Value = SignedOp> {
-    (few_bytes(), sig()).prop_map(|(content, sig)| SignedOp { content, sig })
+    (few_bytes(), sig(), option::of(few_bytes())).prop_map(|(content, sig, attached)| SignedOp {
+        content,
+        sig,
+        attached,
+    })
 }
 
 fn envelope_content() -> impl Strategy<Value = EnvelopeContent> {
@@ -536,7 +544,7 @@ fn every_decoder(bytes: &[u8]) -> Result<(), TestCaseError> {
     is_strict::<Request>(bytes)?;
     is_strict::<Frame>(bytes)?;
     let _ = cbor::check_deterministic(bytes);
-    let _ = SignedOp { content: bytes.to_vec(), sig: [0; 64] }.open();
+    let _ = SignedOp { content: bytes.to_vec(), sig: [0; 64], attached: None }.open();
     let _ = SignedEnvelope { content: bytes.to_vec(), sig: [0; 64] }.open();
     let text = String::from_utf8_lossy(bytes);
     let _ = InviteLink::parse(&text);
@@ -566,7 +574,7 @@ proptest! {
     #[test]
     fn ops_read_back(content in op_content(), op in signed_op(), sig in sig()) {
         reads_back(&op)?;
-        let signed = SignedOp { content: cbor::to_vec(&content), sig };
+        let signed = SignedOp::new(&content, |_| sig);
         prop_assert_eq!(signed.open(), Ok(content));
         reads_back(&signed)?;
     }

@@ -29,7 +29,7 @@ impl World {
     fn new() -> Self {
         let body = OpBody::Genesis {
             name: "Night watch".into(),
-            charter: String::new(),
+            charter: String::new().into(),
             template: None,
             join: JoinMode::Open,
             history_days: 0,
@@ -61,7 +61,7 @@ impl World {
     fn promote(&mut self, who: &[u8]) {
         for who in who {
             let (subject, name) = (keys(*who).persona(), format!("p{who}"));
-            let key_package = vec![*who; 4];
+            let key_package = vec![*who; 4].into();
             self.say(0, OpBody::Add { subject, name, role: Role::Member, key_package });
             for signer in 0..*who {
                 self.say(signer, OpBody::SetRole { subject, role: Role::Facilitator });
@@ -259,7 +259,7 @@ fn a_recover_is_shown_by_the_node_that_it_is_about() {
     let mut world = World::new();
     for who in 1..=3 {
         let (subject, name) = (keys(who).persona(), format!("p{who}"));
-        world.say(0, OpBody::Add { subject, name, role: Role::Member, key_package: vec![who; 4] });
+        world.say(0, OpBody::Add { subject, name, role: Role::Member, key_package: vec![who; 4].into() });
     }
     let about = world.commit(&[0]);
     let (base, policy) = (world.node.facts().node, {

@@ -2,10 +2,9 @@
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use hearth_protocol::{
-    cbor,
     id::{DeviceId, GroupId, NodeId, OpId, PersonaId},
     limits::OP_PREV_MAX,
-    op::{OP_LABEL, OpBody, OpContent, SignedOp, join_message},
+    op::{OpBody, OpContent, SignedOp, join_message},
 };
 use hkdf::Hkdf;
 use sha2::Sha256;
@@ -99,11 +98,15 @@ impl PolicyLog {
     /// Writes an op on `at`: `prev` sorted, at most [`OP_PREV_MAX`], counter and signature set. It is not inserted.
     ///
     /// # Errors
-    /// [`OpError::UnknownCause`] when a head is not here, or none is given.
+    /// [`OpError::UnknownCause`] when a head is not here, or none is given; [`OpError::Attachment`] when what travels beside
+    /// the op is not.
     pub fn make(&self, keys: &DeviceKeys, at: At<'_>, body: OpBody) -> Result<SignedOp, OpError> {
         let group = self.group().ok_or(OpError::UnknownCause)?;
         if at.heads.is_empty() || !at.heads.iter().all(|h| self.contains(h)) {
             return Err(OpError::UnknownCause);
+        }
+        if body.attachment().is_some_and(|a| a.bytes().is_none()) {
+            return Err(OpError::Attachment);
         }
         let prev = self.choose_prev(keys, at.heads, &body);
         let greatest = prev.iter().filter_map(|p| self.content(p)).map(|c| c.lamport).max().unwrap_or(0);
@@ -159,7 +162,5 @@ impl PolicyLog {
 }
 
 fn sign(keys: &DeviceKeys, content: &OpContent) -> SignedOp {
-    let content = cbor::to_vec(content);
-    let sig = keys.sign_as_persona(&[OP_LABEL, &content].concat());
-    SignedOp { content, sig }
+    SignedOp::new(content, |message| keys.sign_as_persona(message))
 }

@@ -44,6 +44,11 @@ impl Entry {
     pub(crate) fn sees(&self, other: &Entry) -> bool {
         self.past.contains(other.index)
     }
+
+    /// Whether what travels beside it is not here.
+    fn is_bare(&self) -> bool {
+        self.op.attached.is_none() && self.content.body.attachment().is_some()
+    }
 }
 
 /// What an insertion did.
@@ -53,6 +58,8 @@ pub struct Inserted {
     pub accepted: Vec<OpId>,
     /// Whether this one waits for a cause.
     pub waiting: bool,
+    /// Whether it was here without its attachment, and has it now.
+    pub filled: bool,
     /// Waiting ops given up: the oldest of too many, or found wrong once their causes came. They may be fetched again.
     pub dropped: Vec<OpId>,
 }
@@ -70,6 +77,8 @@ pub struct PolicyLog {
     pending: VecDeque<(OpId, SignedOp, OpContent)>,
     /// The checkpoint that it was resumed from.
     ground: Option<Ground>,
+    /// Attachments that came after their ops.
+    filled: usize,
 }
 
 impl PolicyLog {
@@ -113,13 +122,21 @@ impl PolicyLog {
 
     fn insert_inner(&mut self, op: SignedOp, verify_signatures: bool) -> Result<Inserted, OpError> {
         let id = op.id();
-        if self.contains(&id) {
-            return Ok(Inserted::default());
-        }
-        if self.pending.iter().any(|(waiting, ..)| *waiting == id) {
-            return Ok(Inserted { waiting: true, ..Inserted::default() });
+        if let Some(known) = self.index.get(&id).and_then(|i| self.entries.get_mut(*i)) {
+            let filled = known.is_bare() && op.attached.is_some();
+            if filled {
+                (known.content, known.op) = (op.open()?, op);
+                self.filled = self.filled.saturating_add(1);
+            }
+            return Ok(Inserted { filled, ..Inserted::default() });
         }
         let content = op.open()?;
+        if let Some((_, waiting, known)) = self.pending.iter_mut().find(|(waiting, ..)| *waiting == id) {
+            if op.attached.is_some() {
+                (*waiting, *known) = (op, content);
+            }
+            return Ok(Inserted { waiting: true, ..Inserted::default() });
+        }
         self.check_group(&id, &content)?;
         if self.ground.as_ref().is_some_and(|ground| content.lamport <= ground.lamport) {
             return Err(OpError::Late);
@@ -261,6 +278,18 @@ impl PolicyLog {
     #[must_use]
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    /// Grows with everything that comes: ops, and attachments that were missing.
+    #[must_use]
+    pub fn came(&self) -> usize {
+        self.entries.len().saturating_add(self.filled)
+    }
+
+    /// Whether an op is here without its attachment, as from a door: it is not offered to others, so that theirs comes.
+    #[must_use]
+    pub fn is_bare(&self, id: &OpId) -> bool {
+        self.entry(id).is_some_and(Entry::is_bare)
     }
 
     /// Whether no op is here yet.

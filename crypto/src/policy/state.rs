@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hearth_protocol::{
     id::{DeviceId, NodeId, OpId, PersonaId, hash},
-    op::{JoinMode, OpBody, Role, Template},
+    op::{Attachment, JoinMode, OpBody, Role, Template},
     time::Second,
 };
 
@@ -27,8 +27,8 @@ const ROSTER_LABEL: &[u8] = b"hearth roster/1";
 pub struct Settings {
     /// Name of the group.
     pub name: String,
-    /// Charter.
-    pub charter: String,
+    /// Charter, as text.
+    pub charter: Attachment,
     /// Template.
     pub template: Option<Template>,
     /// How people come in.
@@ -51,7 +51,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             name: String::new(),
-            charter: String::new(),
+            charter: String::new().into(),
             template: None,
             join: JoinMode::Open,
             history_days: 0,

@@ -60,9 +60,7 @@ pub(crate) fn keys(who: u8) -> DeviceKeys {
 }
 
 pub(crate) fn signed(who: u8, content: &OpContent) -> SignedOp {
-    let content = hearth_protocol::cbor::to_vec(content);
-    let sig = keys(who).sign_as_persona(&[hearth_protocol::op::OP_LABEL, &content].concat());
-    SignedOp { content, sig }
+    SignedOp::new(content, |message| keys(who).sign_as_persona(message))
 }
 
 pub(crate) fn id(who: u8) -> PersonaId {
@@ -84,7 +82,7 @@ pub(crate) fn founding(template: Option<Template>) -> OpBody {
 }
 
 pub(crate) fn add(subject: u8, role: Role) -> OpBody {
-    OpBody::Add { subject: id(subject), name: format!("Person {subject}"), role, key_package: vec![subject; 4] }
+    OpBody::Add { subject: id(subject), name: format!("Person {subject}"), role, key_package: vec![subject; 4].into() }
 }
 
 pub(crate) fn remove(subject: u8) -> OpBody {

@@ -53,7 +53,7 @@ fn add(package: &[u8], who: &DeviceKeys) -> OpBody {
         subject: who.persona(),
         name: "Quiet Heron".to_owned(),
         role: Role::Member,
-        key_package: package.to_vec(),
+        key_package: package.to_vec().into(),
     }
 }
 
@@ -81,7 +81,7 @@ impl Lab {
         let mut log = PolicyLog::new();
         let body = OpBody::Genesis {
             name: "Circle".to_owned(),
-            charter: String::new(),
+            charter: String::new().into(),
             template: None,
             join: JoinMode::Open,
             history_days: 7,

@@ -256,6 +256,20 @@ impl<M: Mls + 'static> Scene<M> {
         }
     }
 
+    /// A facilitator writes another charter.
+    pub fn set_charter(&mut self, node: usize, text: &str) {
+        let (group, charter) = (self.story.group, Some(text.to_owned()));
+        let (history_days, slow_mode_s, shield, relays) = (None, None, None, None);
+        self.query(node, Command::GroupSet { group, charter, history_days, slow_mode_s, shield, relays });
+    }
+
+    /// How many ops a member has without what lies beside them.
+    #[must_use]
+    pub fn bare_ops(&self, node: usize) -> usize {
+        let engine = self.world.nodes.get(node).and_then(|n| n.engine.as_ref());
+        engine.map_or(0, |e| e.bare_ops(&self.story.group))
+    }
+
     /// Everything said, as a member is shown it.
     pub fn messages(&mut self, node: usize) -> Vec<MessageRow> {
         let group = self.story.group;

@@ -19,7 +19,7 @@ use hearth_protocol::{
     envelope::{AppMessage, EnvelopeContent, SignedEnvelope},
     frame::{CommitFrame, Control, NodeSignature, signature_message},
     id::{EnvelopeId, GroupId, NodeId, OpId, PersonaId},
-    op::{OpBody, OpContent, SignedOp, op_message},
+    op::{OpBody, OpContent, SignedOp},
     packet::{Packet, SharedEnvelopes},
     time::{Minute, Timestamp},
 };
@@ -219,9 +219,7 @@ impl<M: Mls> Villain<M> {
     /// An op with whatever content, signed all the same.
     #[must_use]
     pub fn forge(&self, content: &OpContent) -> SignedOp {
-        let content = cbor::to_vec(content);
-        let sig = self.keys.sign_as_persona(&op_message(&content));
-        SignedOp { content, sig }
+        SignedOp::new(content, |message| self.keys.sign_as_persona(message))
     }
 
     /// What an honest committer would do on `parent` to realise these heads.
@@ -232,9 +230,9 @@ impl<M: Mls> Villain<M> {
         let target = self.log.state_at(heads, &at.elders);
         let judged = judge::Parent {
             node: *parent,
-            network: at.network,
             epoch: facts.epoch,
             binding: &facts.binding,
+            network: at.network,
             leaves: &facts.leaves,
             state: &before,
             seniority: &at.elders,
@@ -389,5 +387,5 @@ impl<M: Mls> Villain<M> {
 #[must_use]
 pub fn charter_op(charter: &str) -> OpBody {
     let (history_days, slow_mode_s, shield, relays, successors) = (None, None, None, None, None);
-    OpBody::SetPolicy { charter: Some(charter.to_owned()), history_days, slow_mode_s, shield, relays, successors }
+    OpBody::SetPolicy { charter: Some(charter.into()), history_days, slow_mode_s, shield, relays, successors }
 }

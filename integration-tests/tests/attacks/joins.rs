@@ -36,7 +36,7 @@ pub(crate) fn a_duplicate_signature_key<M: Mls + 'static>(make: fn(u64) -> M) {
         subject: twin.persona(),
         name: lie("twin"),
         role: Role::Member,
-        key_package: key_package.clone(),
+        key_package: key_package.clone().into(),
     };
     let op = villain.op_at(&heads, tip, add).unwrap();
     let mut plan = villain.plan(&tip, &[op.id()]).unwrap();
@@ -138,6 +138,7 @@ pub(crate) fn stale_and_poisoned_key_packages<M: Mls + 'static>(make: fn(u64) ->
     ];
     let mut ops = Vec::new();
     for (subject, key_package) in packages.clone() {
+        let key_package = key_package.into();
         let body = OpBody::Add { subject, name: lie("nobody"), role: Role::Member, key_package };
         ops.extend(villain.op(body));
     }
@@ -175,7 +176,7 @@ pub(crate) fn an_invalid_welcome<M: Mls + 'static>(make: fn(u64) -> M) {
         subject: knock.persona,
         name: lie("stranger"),
         role: Role::Member,
-        key_package: knock.key_package.clone(),
+        key_package: knock.key_package.clone().into(),
     };
     let op = villain.op(body).unwrap();
     let mut plan = villain.plan(&tip, &[op.id()]).unwrap();

@@ -114,7 +114,8 @@ pub(crate) fn a_sock_puppet_promotion<M: Mls + 'static>(make: fn(u64) -> M) {
     // Such words have no form.
     let mut content = ops[0].open().unwrap();
     let (key_package, _) = villain.mls.key_package(&scene.nobody(), Suite::Classic).unwrap();
-    content.body = OpBody::Add { subject: PersonaId([7; 32]), name: lie("eighth"), role, key_package };
+    content.body =
+        OpBody::Add { subject: PersonaId([7; 32]), name: lie("eighth"), role, key_package: key_package.into() };
     ops.push(villain.forge(&content));
     // And what a commit says of the roster is worked out by everybody anew.
     let heads = villain.heads();
@@ -206,7 +207,7 @@ pub(crate) fn requests_for_a_leaf_without_end<M: Mls + 'static>(make: fn(u64) ->
     let before = scene.depth(0);
     for _ in 0..12 {
         let (key_package, _) = villain.mls.key_package(&villain.keys, Suite::Classic).unwrap();
-        let request = villain.op(OpBody::RejoinRequest { key_package }).unwrap();
+        let request = villain.op(OpBody::RejoinRequest { key_package: key_package.into() }).unwrap();
         post_all(&mut scene, &villain, [Control::Op(request)]);
         scene.wait(MINUTE_MS / 2);
     }

@@ -2,6 +2,7 @@
 
 use hearth_crypto::{mls::Suite, openmls_port::OpenMls};
 use hearth_integration_tests::sim::{self, Act, Plan, Report, Scene};
+use hearth_protocol::limits::{CHARTER_MAX, DOOR_MAX};
 
 use super::{calm, model, with_model};
 
@@ -60,6 +61,25 @@ fn a_network_of_its_own_goes_on_after_a_join() {
     scene.soon();
     assert_eq!([0, 1, 2].map(|node| scene.depth(node)), [depth + 1; 3], "nobody can commit");
     scene.agree().unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+/// More charters of full length than a door could hold: they stay behind, and whoever comes in has them by and by.
+#[test]
+fn old_charters_shut_no_door() {
+    let plan = Plan { late: 1, ..calm(3, Vec::new()) };
+    let mut scene = Scene::of(&plan, 1, model).unwrap();
+    let charter = |n: usize| format!("{n}{}", "x".repeat(CHARTER_MAX - 8));
+    let many = DOOR_MAX / CHARTER_MAX + 2;
+    for n in 0..many {
+        scene.set_charter(0, &charter(n));
+        scene.wait(6_000);
+    }
+    let link = scene.invite_by(0, 2, 86_400).unwrap();
+    assert_eq!(scene.come_in(2, &link), Ok(()), "a newcomer finds no way in");
+    assert_eq!(scene.charter(2), charter(many - 1));
+    scene.say(2);
+    scene.wait(20 * 60_000);
+    assert_eq!([0, 1, 2].map(|node| scene.bare_ops(node)), [0; 3], "what a door leaves out never comes");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use hearth_crypto::{
 use hearth_protocol::{
     id::GroupId,
     limits, name,
-    op::{JoinMode, OpBody, Template},
+    op::{Attachment, JoinMode, OpBody, Template},
     time::Timestamp,
 };
 
@@ -76,6 +76,7 @@ impl<M: Mls> Engine<M> {
                 None => self.group(&group).and_then(Group::show),
             }),
             Command::GroupSet { group, charter, history_days, slow_mode_s, shield, relays } => {
+                let charter = charter.map(Into::into);
                 let body = OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays, successors: None };
                 on!(group, |g, ctx| check_policy(&body).and_then(|()| g.set_policy(body, ctx)))
             }
@@ -240,7 +241,7 @@ impl<M: Mls> Engine<M> {
         let suite = self.config.suite.unwrap_or(Suite::Hybrid);
         let body = OpBody::Genesis {
             name,
-            charter: super::charters::charter(template).to_owned(),
+            charter: super::charters::charter(template).into(),
             template: template.map(template_of),
             join: if join == Join::Open { JoinMode::Open } else { JoinMode::Knock },
             history_days,
@@ -282,7 +283,7 @@ fn check_history(days: u16) -> Result<(), Refusal> {
 
 fn check_policy(body: &OpBody) -> Result<(), Refusal> {
     let OpBody::SetPolicy { charter, history_days, relays, .. } = body else { return Ok(()) };
-    if charter.as_ref().is_some_and(|c| c.len() > limits::CHARTER_MAX) {
+    if charter.as_ref().and_then(Attachment::bytes).is_some_and(|c| c.len() > limits::CHARTER_MAX) {
         return Err(Refusal::new(Kind::TooLarge, "a charter holds at most 16 KiB"));
     }
     if let Some(relays) = relays {

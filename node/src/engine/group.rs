@@ -363,9 +363,7 @@ impl<M: Mls> Group<M> {
                 if self.is_crowded_by(&op) {
                     return;
                 }
-                let Ok(inserted) = self.log.insert(op) else { return };
-                self.save_ops(ctx);
-                for op in &inserted.accepted {
+                for op in &self.take_op(op, ctx) {
                     self.carry_op(op, ctx);
                     if let Some(author) = self.log.content(op).map(|c| c.persona) {
                         self.heard_from(&author, ctx);
@@ -409,7 +407,7 @@ impl<M: Mls> Group<M> {
     /// Picks the tip anew, if anything that decides it is new.
     fn reselect(&mut self, ctx: &mut Ctx<'_, M>) {
         self.thin_out(ctx);
-        let (from, seen) = (self.dag.tip, (self.log.len(), self.dag.came()));
+        let (from, seen) = (self.dag.tip, (self.log.came(), self.dag.came()));
         if self.selected == seen {
             return;
         }

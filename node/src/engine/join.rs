@@ -330,7 +330,7 @@ pub(crate) fn closed(reason: ClosedReason) -> Refusal {
 fn inspected(state: &PolicyState, invite: &hearth_crypto::policy::Invite) -> Answer {
     Answer::Inspected {
         group_name: names::shown(&state.settings.name),
-        charter: state.settings.charter.clone(),
+        charter: state.settings.charter.text().unwrap_or_default().to_owned(),
         join: if invite.mode == JoinMode::Open { Join::Open } else { Join::Knock },
         history_days: state.settings.history_days,
         expires_at: Utc(invite.expires.start()),
@@ -376,6 +376,8 @@ pub(crate) fn begin_at<M: Mls>(
         entry.state = Some(node);
     }
     dag.reselect(&log);
+    // The charter that a joiner is asked to accept has to be there.
+    dag.policy(&log, &body.node).settings.charter.text()?;
     Some(Opened { log, dag, network: Network::from_keys(body.keys), node: body.node, group_info: body.group_info })
 }
 

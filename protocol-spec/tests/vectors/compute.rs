@@ -229,9 +229,8 @@ fn op_case(i: In<'_>) -> Option<Value> {
         at_node: NodeId(i.array("at_node")?),
         body: op_body(i)?,
     };
-    let content_bytes = cbor::to_vec(&content);
-    let message = op::op_message(&content_bytes);
-    let op = SignedOp { sig: sign(&key, &message), content: content_bytes };
+    let message = op::op_message(&cbor::to_vec(&content));
+    let op = SignedOp::new(&content, |message| sign(&key, message));
     let opens = op.open().as_ref() == Ok(&content);
     let mut out = signed(&message, &op);
     out["content"] = hex(&op.content).into();
@@ -247,7 +246,7 @@ fn op_body(i: In<'_>) -> Option<OpBody> {
     Some(match body.text("kind")? {
         "genesis" => OpBody::Genesis {
             name: name()?,
-            charter: body.text("charter")?.to_owned(),
+            charter: body.text("charter")?.into(),
             template: match body.at("template") {
                 Some(_) => Some(template(body.text("template")?)?),
                 None => None,
@@ -263,7 +262,7 @@ fn op_body(i: In<'_>) -> Option<OpBody> {
             subject: subject()?,
             name: name()?,
             role: body.role()?,
-            key_package: body.bytes("key_package")?,
+            key_package: body.bytes("key_package")?.into(),
         },
         "invite" => OpBody::Invite {
             join_pk: body.array("join_pk")?,
@@ -281,7 +280,7 @@ fn op_body(i: In<'_>) -> Option<OpBody> {
             let message = op::join_message(&group, &persona, &device, &invite, slot);
             OpBody::Join { invite, slot, name: name()?, invite_sig: sign(&body.key("invite_seed")?, &message) }
         }
-        "rejoin_request" => OpBody::RejoinRequest { key_package: body.bytes("key_package")? },
+        "rejoin_request" => OpBody::RejoinRequest { key_package: body.bytes("key_package")?.into() },
         "remove" => {
             let last = |v: &Value| {
                 let l = In(v);
@@ -293,7 +292,7 @@ fn op_body(i: In<'_>) -> Option<OpBody> {
         "leave" => OpBody::Leave,
         "set_role" => OpBody::SetRole { subject: subject()?, role: body.role()? },
         "set_policy" => OpBody::SetPolicy {
-            charter: body.text("charter").map(str::to_owned),
+            charter: body.text("charter").map(Into::into),
             history_days: body.number("history_days").and_then(|n| u16::try_from(n).ok()),
             slow_mode_s: body.number("slow_mode_s").and_then(|n| u32::try_from(n).ok()),
             shield: body.yes("shield"),
@@ -303,9 +302,10 @@ fn op_body(i: In<'_>) -> Option<OpBody> {
                 None => None,
             },
         },
-        "device_add" => {
-            OpBody::DeviceAdd { device: DeviceId(body.array("new_device")?), key_package: body.bytes("key_package")? }
-        }
+        "device_add" => OpBody::DeviceAdd {
+            device: DeviceId(body.array("new_device")?),
+            key_package: body.bytes("key_package")?.into(),
+        },
         "device_revoke" => {
             let (device, seq, hash) = (DeviceId(body.array("device")?), body.number("seq")?, body.array("hash")?);
             OpBody::DeviceRevoke { last: LastSeen { device, seq, hash } }
@@ -608,7 +608,7 @@ fn door_case(i: In<'_>) -> Option<Value> {
         base: NodeId(i.array("base")?),
         base_info: i.bytes("base_info")?,
         frames: vec![commit_frame(i)?],
-        ops: vec![SignedOp { content: i.bytes("op_content")?, sig: i.array("op_sig")? }],
+        ops: vec![SignedOp { content: i.bytes("op_content")?, sig: i.array("op_sig")?, attached: None }],
         signatures: vec![],
         keys: NetworkKeys { network, day: Day(i.number("day")?), secret, control },
         elders: vec![Elder { persona: PersonaId(i.array("persona")?), depth: i.number("depth")?, leaf: 3 }],
@@ -644,7 +644,7 @@ fn refused(kind: &str, bytes: &[u8]) -> Option<bool> {
         "packet" => cbor::read::<Packet>(bytes).is_err(),
         "application" => cbor::read::<AppMessage>(bytes).is_err(),
         "request" => cbor::read::<Request>(bytes).is_err(),
-        "op_content" => SignedOp { content: bytes.to_vec(), sig: [0; 64] }.open().is_err(),
+        "op_content" => SignedOp { content: bytes.to_vec(), sig: [0; 64], attached: None }.open().is_err(),
         "frame_prefix" => cbor::frame_length(bytes.try_into().ok()?, hearth_protocol::limits::SYNC_FRAME_MAX).is_err(),
         _ => return None,
     })

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hearth_protocol::{
-    id::{DeviceId, OpId, PersonaId, hash},
+    id::{DeviceId, OpId, PersonaId},
     op::OpBody,
 };
 
@@ -59,7 +59,7 @@ pub(super) fn read(log: &PolicyLog, parent: &Parent<'_>, state: &PolicyState, fr
             ) => key_package,
             _ => return,
         };
-        adds.push(AskedAdd { op: *id, persona, device, key_package_hash: hash(&[key_package]), replaces });
+        adds.push(AskedAdd { op: *id, persona, device, key_package_hash: key_package.hash(), replaces });
     };
     for (persona, member) in &state.members {
         let has_leaf = parent.leaves.iter().any(|leaf| leaf.persona == *persona);

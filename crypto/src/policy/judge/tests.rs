@@ -291,7 +291,7 @@ fn who_was_removed_and_admitted_anew_gets_a_new_leaf() {
             subject: id(3),
             name: "Again".into(),
             role: Role::Member,
-            key_package: vec![3; 4],
+            key_package: vec![3; 4].into(),
         },
     );
     let child = node.bind(true);
@@ -305,7 +305,7 @@ fn who_was_removed_and_admitted_anew_gets_a_new_leaf() {
 #[test]
 fn a_rejoin_swaps_the_members_own_leaf_and_needs_no_new_network() {
     let mut node = Node::new();
-    node.group.say(3, hearth_protocol::op::OpBody::RejoinRequest { key_package: vec![3; 4] });
+    node.group.say(3, hearth_protocol::op::OpBody::RejoinRequest { key_package: vec![3; 4].into() });
     let child = node.bind(false);
     let fresh = AddedLeaf { device: keys(40).device(), ..added(3) };
     let swap = CommitFacts { adds: vec![fresh.clone()], ..node.facts(0, &[], &[3]) };
@@ -471,7 +471,7 @@ fn an_external_rejoin_removes_the_own_leaf_and_no_other() {
     let at = node.heads();
     // The device that asks is a new one: its key is in no leaf yet.
     node.leaves[3].device = keys(60).device();
-    let op = node.group.say_on(3, &at, hearth_protocol::op::OpBody::RejoinRequest { key_package: vec![3; 4] });
+    let op = node.group.say_on(3, &at, hearth_protocol::op::OpBody::RejoinRequest { key_package: vec![3; 4].into() });
     let facts = |removes: Vec<Leaf>| CommitFacts { removes, ..node.external(3, &op) };
     let judgement = node.judge(&facts(vec![node.leaves[3]]), &node.binding).unwrap();
     assert_eq!((judgement.class, judgement.slot), (Class::External, None));

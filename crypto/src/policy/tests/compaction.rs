@@ -96,7 +96,7 @@ fn an_op_that_does_not_know_the_checkpoint_comes_too_late() {
     assert_eq!(log.insert(group.log.get(&before[0]).unwrap().clone()), Err(OpError::Late), "dropped, not waiting");
     let knows = log.make(&keys(1), At { heads: &[head], node: NodeId([7; 32]) }, charter("again")).unwrap();
     log.insert(knows).unwrap();
-    assert_eq!(log.state_at(&log.heads(), &group.seniority).settings.charter, "again");
+    assert_eq!(log.state_at(&log.heads(), &group.seniority).settings.charter.text(), Some("again"));
 }
 
 #[test]

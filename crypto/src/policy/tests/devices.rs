@@ -9,7 +9,7 @@ use hearth_protocol::{
 use super::*;
 
 pub(crate) fn device_add(device: u8) -> OpBody {
-    OpBody::DeviceAdd { device: keys(device).device(), key_package: vec![device; 4] }
+    OpBody::DeviceAdd { device: keys(device).device(), key_package: vec![device; 4].into() }
 }
 
 pub(crate) fn device_revoke(device: u8) -> OpBody {
@@ -109,9 +109,9 @@ fn devices_are_bounded_at_a_time_and_altogether() {
         DeviceId(device)
     };
     for n in 0..DEVICES_MAX as u64 {
-        group.say(1, OpBody::DeviceAdd { device: named(n), key_package: vec![] });
+        group.say(1, OpBody::DeviceAdd { device: named(n), key_package: vec![].into() });
     }
-    let above = group.say(1, OpBody::DeviceAdd { device: named(99), key_package: vec![] });
+    let above = group.say(1, OpBody::DeviceAdd { device: named(99), key_package: vec![].into() });
     assert_eq!(group.refusal(&above), Some(Refusal::Device));
     for n in 0..DEVICES_GONE_MAX as u64 {
         group.say(1, OpBody::DeviceRevoke { last: LastSeen { device: named(n), seq: 0, hash: [0; 32] } });

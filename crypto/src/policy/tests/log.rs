@@ -25,6 +25,41 @@ fn duplicates_change_nothing() {
     assert_eq!(group.state(), before);
 }
 
+/// An op is the same with its attachment and without; what is missing comes later, and nothing else in its place.
+#[test]
+fn what_lies_beside_an_op_can_come_later() {
+    let mut whole = Group::new(1, 0);
+    whole.say(0, charter("words"));
+    let bare = whole.say(0, add(5, Role::Member));
+    let mut log = PolicyLog::for_group(whole.log.group().unwrap());
+    for (_, op) in whole.log.ops_in_order() {
+        log.insert(op.bare()).unwrap();
+    }
+    let heads = whole.heads();
+    assert_eq!(log.heads(), heads);
+    let read = |log: &PolicyLog| log.state_at(&heads, &whole.seniority);
+    assert_eq!((read(&log).members, read(&log).settings.charter.text()), (whole.state().members, None));
+    assert!(log.is_bare(&bare) && !whole.log.is_bare(&bare));
+    let named = |log: &PolicyLog| log.content(&bare).unwrap().body.attachment().unwrap().hash();
+    assert_eq!(named(&log), named(&whole.log));
+    // Nobody says again what they do not have.
+    let body = log.content(&bare).unwrap().body.clone();
+    let at = At { heads: &heads, node: NodeId([7; 32]) };
+    assert_eq!(log.make(&keys(0), at, body), Err(OpError::Attachment));
+
+    let came = log.came();
+    let other = SignedOp { attached: Some(b"other".to_vec()), ..whole.log.get(&bare).unwrap().clone() };
+    assert!(matches!(log.insert(other), Err(OpError::Shape(_))));
+    assert!(log.is_bare(&bare) && log.came() == came);
+    let ops: Vec<_> = whole.log.ops_in_order().map(|(_, op)| op.clone()).collect();
+    for op in &ops {
+        assert_eq!(log.insert(op.clone()), Ok(Inserted { filled: true, ..Inserted::default() }));
+        assert_eq!(log.insert(op.bare()), Ok(Inserted::default()), "what is here stays");
+    }
+    assert_eq!(read(&log), whole.state());
+    assert!(log.came() > came && ops.iter().all(|op| !log.is_bare(&op.id())));
+}
+
 #[test]
 fn a_foreign_signature_a_wrong_counter_and_another_group_are_refused() {
     let mut group = Group::new(1, 1);

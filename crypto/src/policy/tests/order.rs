@@ -36,7 +36,7 @@ pub(super) fn go_on(group: &mut Group, steps: &[(u8, u8, u8, u8)], mut places: V
             7 => policy(Some("words"), Some(*seen > 200)),
             8 => policy(Some("other words"), None),
             9 => invite(*what, 2),
-            10 => OpBody::RejoinRequest { key_package: vec![*seen] },
+            10 => OpBody::RejoinRequest { key_package: vec![*seen].into() },
             11 => super::devices::device_add(who + 100),
             12 => super::devices::device_revoke(who + 100),
             13 => super::devices::evict(subject, subject),

@@ -40,7 +40,7 @@ fn more_than_half_of_the_roster_name_new_facilitators() {
     let demoted = state.revocations.iter().filter(|r| r.kind == RevocationKind::Demote && r.ops.len() == 4);
     assert_eq!(demoted.count(), 2);
     group.say(2, charter("after"));
-    assert_eq!(group.state().settings.charter, "after");
+    assert_eq!(group.state().settings.charter.text(), Some("after"));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn of_two_recovers_that_do_not_know_of_each_other_the_one_that_names_the_senior_
     }
     assert_eq!(group.state().facilitators(), vec![id(2)]);
     group.say(2, charter("settled"));
-    assert_eq!(group.state().settings.charter, "settled");
+    assert_eq!(group.state().settings.charter.text(), Some("settled"));
 }
 
 #[test]

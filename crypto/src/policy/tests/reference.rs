@@ -463,7 +463,7 @@ fn compare(group: &Group) -> Result<(), TestCaseError> {
             world.writes(&r, |b| matches!(b, OpBody::SetPolicy { charter: Some(_), .. })).map(|i| &world.words[i].body);
         let charter = match words {
             Some(OpBody::SetPolicy { charter: Some(text), .. }) => text.clone(),
-            _ => "Be kind".to_owned(),
+            _ => "Be kind".into(),
         };
         prop_assert_eq!((charter, world.shielded(&r)), (state.settings.charter.clone(), state.settings.shield));
         let effective: BTreeSet<_> = r.standing.iter().map(|i| world.words[*i].id).collect();

@@ -125,7 +125,7 @@ mod tests {
 
     fn settings(charter: Option<&str>, slow_mode_s: Option<u32>, shield: Option<bool>) -> OpBody {
         let (history_days, relays, successors) = (None, None, None);
-        OpBody::SetPolicy { charter: charter.map(str::to_owned), history_days, slow_mode_s, shield, relays, successors }
+        OpBody::SetPolicy { charter: charter.map(Into::into), history_days, slow_mode_s, shield, relays, successors }
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
     fn what_was_decided_about_somebody_since_stands() {
         let subject = PersonaId([9; 32]);
         let remove = || OpBody::Remove { subject, reason: String::new(), last: vec![] };
-        let add = || OpBody::Add { subject, name: String::new(), role: Role::Member, key_package: vec![] };
+        let add = || OpBody::Add { subject, name: String::new(), role: Role::Member, key_package: vec![].into() };
         let role = |role| OpBody::SetRole { subject, role };
         let overtaken = |said: OpBody, by: u8, later: OpBody| is_overtaken(&op(1, said), &op(by, later));
         assert!(overtaken(remove(), 1, remove()), "said again already");

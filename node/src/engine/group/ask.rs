@@ -101,7 +101,7 @@ impl<M: Mls> Group<M> {
         Ok(Answer::Group {
             group: self.id,
             name: settings.name.clone(),
-            charter: settings.charter.clone(),
+            charter: settings.charter.text().unwrap_or_default().to_owned(),
             epoch: tip.facts.epoch,
             node: self.dag.tip,
             members: members.into_iter().map(member).collect(),
@@ -216,7 +216,7 @@ impl<M: Mls> Group<M> {
         let settings = &self.view.settings;
         Ok(Answer::Inspected {
             group_name: settings.name.clone(),
-            charter: settings.charter.clone(),
+            charter: settings.charter.text().unwrap_or_default().to_owned(),
             join: if settings.join == JoinMode::Open { Join::Open } else { Join::Knock },
             history_days: settings.history_days,
             expires_at: Utc(link.expires.start()),

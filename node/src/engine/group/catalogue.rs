@@ -35,8 +35,9 @@ pub(crate) struct Catalogue {
 impl<M: Mls> Group<M> {
     /// Every control item under its name; causes before effects, parents before children.
     pub(super) fn control_items(&mut self) -> Vec<([u8; 32], Item)> {
-        let came = (self.log.len(), self.dag.came());
-        let mut items: Vec<_> = self.log.ops_in_order().map(|(id, _)| Item::Op(id)).collect();
+        let came = (self.log.came(), self.dag.came());
+        let mut items: Vec<_> =
+            self.log.ops_in_order().map(|(id, _)| id).filter(|id| !self.log.is_bare(id)).map(Item::Op).collect();
         items.extend(self.dag.frames_in_order().into_iter().map(|(id, _)| Item::Frame(id)));
         items.extend(self.dag.signatures().map(|s| Item::Signature(s.node, s.persona)));
         items.extend(self.dag.nacks().map(|n| Item::Nack(n.frame, n.persona)));

@@ -244,6 +244,7 @@ impl<M: Mls> Group<M> {
         for asked in adds.into_iter().chain(rejoins.into_iter().rev()) {
             let Some(body) = body(asked) else { continue };
             let (OpBody::Add { key_package, .. } | OpBody::RejoinRequest { key_package }) = body else { continue };
+            let Some(key_package) = key_package.bytes() else { continue };
             let Ok(leaf) = ctx.mls.inspect_key_package(key_package, tip.facts.suite) else { continue };
             let fits = leaf.persona == asked.persona && !target.gone.contains(&(leaf.persona, leaf.device));
             let stays = |old: &&Leaf| Some(**old) != asked.replaces && !demand.removes.contains(old);
@@ -260,7 +261,7 @@ impl<M: Mls> Group<M> {
                 continue;
             }
             if fits && fresh && !own && taken.insert(asked.persona) {
-                let (op, key_package, replaces) = (asked.op, key_package.clone(), asked.replaces);
+                let (op, key_package, replaces) = (asked.op, key_package.to_vec(), asked.replaces);
                 found.push(NewLeaf { op, key_package, replaces, returns });
             }
         }

@@ -13,9 +13,9 @@ use hearth_protocol::{
     cbor,
     door::{ClosedReason, DoorBody, DoorWrapper},
     frame::CommitFrame,
-    id::{NodeId, OpId, SlotId},
+    id::{NodeId, OpId, PersonaId, SlotId},
     mailbox::{Action, Answer, Refusal as Refused},
-    op::{JoinMode, SignedOp},
+    op::{JoinMode, OpBody, SignedOp},
     time::{Day, Timestamp},
 };
 
@@ -273,7 +273,7 @@ impl<M: Mls> Group<M> {
         let (frames, signatures) = self.dag.below(&base);
         // What no node here rests on and nobody can write is no newcomer's business: it would fill the door.
         let heads: Vec<_> = self.dag.every_head().chain(self.view.heads.iter().copied()).collect();
-        let ops = self.log.closure(&heads).iter().filter_map(|op| self.log.get(op).cloned()).collect();
+        let ops = self.slim_ops(&node, &base, &heads);
         Some(DoorBody {
             group: self.id,
             node,
@@ -288,6 +288,30 @@ impl<M: Mls> Group<M> {
             signatures,
             keys,
         })
+    }
+
+    /// The closure of `heads`, causes first. What lies beside ops of the past stays behind, for it would fill the
+    /// door: KeyPackages that the base realises, of those who have their leaf or are gone, and charters out of force.
+    /// Members who have these hand them on by and by.
+    fn slim_ops(&self, node: &NodeId, base: &NodeId, heads: &[OpId]) -> Vec<SignedOp> {
+        let realised = self.dag.realised(&self.log, base);
+        let seated: BTreeSet<_> =
+            self.dag.entry(base).into_iter().flat_map(|e| &e.facts.leaves).map(|leaf| leaf.persona).collect();
+        let waits = |persona: &PersonaId| self.view.role_of(persona).is_some() && !seated.contains(persona);
+        let charters = [&self.view.settings, &self.dag.policy(&self.log, node).settings].map(|s| s.charter.hash());
+        let is_past = |op: &OpId| match self.log.content(op).map(|c| &c.body) {
+            Some(OpBody::Genesis { charter: said, .. } | OpBody::SetPolicy { charter: Some(said), .. }) => {
+                !charters.contains(&said.hash())
+            }
+            Some(OpBody::Add { subject, .. }) => !waits(subject),
+            Some(OpBody::RejoinRequest { .. }) => true,
+            _ => false,
+        };
+        let slim = |op: &OpId| {
+            let whole = self.log.get(op)?;
+            Some(if realised.contains(op) && is_past(op) { whole.bare() } else { whole.clone() })
+        };
+        self.log.closure(heads).iter().filter_map(slim).collect()
     }
 
     /// Begins a write, one at a time for each slot: an answer to an earlier one would be taken for this one's.

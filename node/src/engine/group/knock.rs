@@ -150,7 +150,7 @@ impl<M: Mls> Group<M> {
         Some(DoorWrapper::Knock {
             invite: *invite,
             name: settings.name.clone(),
-            charter: settings.charter.clone(),
+            charter: settings.charter.text().unwrap_or_default().to_owned(),
             history_days: settings.history_days,
             suite: self.suite()?.code(),
             knock_pk: hpke::public_key(&network.knock_seed(invite)).ok()?,
@@ -234,7 +234,7 @@ impl<M: Mls> Group<M> {
     pub(crate) fn admit(&mut self, persona: PersonaId, ctx: &mut Ctx<'_, M>) -> Result<Answer, Refusal> {
         let content = self.open_knock(&persona)?.content.clone();
         let role = self.view.invites.get(&content.invite).map_or(Role::Member, |i| i.role);
-        let (name, key_package) = (content.name.clone(), content.key_package.clone());
+        let (name, key_package) = (content.name.clone(), content.key_package.clone().into());
         self.decide(OpBody::Add { subject: persona, name, role, key_package }, ctx)?;
         self.settle_knock(&persona, Standing::Admitted, ctx);
         Ok(Answer::Done {})

@@ -284,7 +284,7 @@ impl<M: Mls> Group<M> {
     fn snapshot(&mut self, link: LinkId, set: SyncSet) -> Option<Negentropy<'static, NegentropyStorageVector>> {
         let past = self.links.links.get(&link).map_or(0, |l| l.base);
         let kind = (set, past, self.crossing(link));
-        let version = (self.log.len(), self.dag.came(), self.timeline.len());
+        let version = (self.log.came(), self.dag.came(), self.timeline.len());
         if self.links.snapshots.version != version {
             self.links.snapshots = Snapshots { version, ..Snapshots::default() };
         }

@@ -211,7 +211,7 @@ impl<M: Mls> Group<M> {
         let entry = self.dag.entry(node)?;
         let (key_package, _) = ctx.mls.key_package(&self.keys, entry.facts.suite).ok()?;
         let at = At { heads: &entry.heads, node: *node };
-        self.log.make(&self.keys, at, OpBody::RejoinRequest { key_package }).ok()
+        self.log.make(&self.keys, at, OpBody::RejoinRequest { key_package: key_package.into() }).ok()
     }
 
     /// The own Join as it may be offered at the tip: the same, or another by the same link if somebody else has taken this

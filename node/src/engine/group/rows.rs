@@ -253,6 +253,21 @@ impl<M: Mls> Group<M> {
         }
     }
 
+    /// Takes an op in, or what was missing beside one. Returns what is new in the log by it.
+    pub(super) fn take_op(&mut self, op: SignedOp, ctx: &mut Ctx<'_, M>) -> Vec<OpId> {
+        let id = op.id();
+        let Ok(inserted) = self.log.insert(op) else { return Vec::new() };
+        if inserted.filled {
+            self.saved.ops.remove(&id);
+        }
+        self.save_ops(ctx);
+        // The charter in force may be what came.
+        if inserted.filled && !self.view.heads.is_empty() {
+            self.refresh_view(ctx);
+        }
+        inserted.accepted
+    }
+
     /// Writes a node: the frame that made it, and all rows of its state.
     pub(crate) fn save_node(&mut self, node: &NodeId, ctx: &mut Ctx<'_, M>) {
         let group = self.id;

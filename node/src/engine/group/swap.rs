@@ -81,7 +81,9 @@ impl<M: Mls> Group<M> {
         let heads = self.heads_above();
         let Ok((key_package, private)) = ctx.mls.key_package(&self.keys, suite) else { return };
         let at = At { heads: &heads, node: at_node };
-        let Ok(op) = self.log.make(&self.keys, at, OpBody::RejoinRequest { key_package }) else { return };
+        let Ok(op) = self.log.make(&self.keys, at, OpBody::RejoinRequest { key_package: key_package.into() }) else {
+            return;
+        };
         if self.log.insert(op.clone()).is_err() {
             return;
         }
@@ -149,9 +151,8 @@ impl<M: Mls> Group<M> {
     /// Takes in what a door tells. False when it is of a past that leads nowhere here.
     pub(super) fn take_body(&mut self, body: &DoorBody, ctx: &mut Ctx<'_, M>) -> bool {
         for op in &body.ops {
-            let _ = self.log.insert(op.clone());
+            self.take_op(op.clone(), ctx);
         }
-        self.save_ops(ctx);
         // One that begins earlier than the own DAG leads on from it all the same.
         let mut ways = body.frames.iter().map(|f| &f.parent).chain([&body.base, &body.node]);
         if !ways.any(|node| self.dag.entry(node).is_some()) && !self.begin_anew(body, ctx) {

@@ -86,7 +86,7 @@ fn who_was_evicted_comes_back_with_a_new_key_and_never_with_the_old_one() {
     node.group.say(0, evict(3, 3));
     node.binding = node.bind(false);
     node.leaves.remove(3);
-    let old = node.group.say(3, OpBody::RejoinRequest { key_package: vec![3; 4] });
+    let old = node.group.say(3, OpBody::RejoinRequest { key_package: vec![3; 4].into() });
     let child = node.bind(false);
     assert_eq!(node.judge(&adding(&node, vec![added(3)]), &child), Err(PolicyViolation::DeviceGone));
     let fresh = AddedLeaf { device: keys(43).device(), ..added(3) };
@@ -100,7 +100,7 @@ fn a_rejoin_swaps_the_device_that_asks_and_leaves_the_others() {
     let mut node = two_devices();
     let at = node.group.heads();
     // Written on device 43, whose state is gone; the KeyPackage is of a new key.
-    let body = OpBody::RejoinRequest { key_package: vec![44; 4] };
+    let body = OpBody::RejoinRequest { key_package: vec![44; 4].into() };
     let op = node.group.log.make(&keys(3), crate::policy::At { heads: &at, node: NODE }, body).unwrap();
     let content = OpContent { device: keys(43).device(), ..op.open().unwrap() };
     node.group.insert(signed(3, &content));
@@ -115,7 +115,7 @@ fn an_external_rejoin_replaces_one_of_several_devices() {
     let mut node = two_devices();
     let at = node.heads();
     node.leaves[3].device = keys(60).device();
-    let op = node.group.say_on(3, &at, OpBody::RejoinRequest { key_package: vec![3; 4] });
+    let op = node.group.say_on(3, &at, OpBody::RejoinRequest { key_package: vec![3; 4].into() });
     let facts = |removes: &[usize]| CommitFacts { removes: removing(&node, removes).removes, ..node.external(3, &op) };
     for one in [3, 4] {
         assert!(node.judge(&facts(&[one]), &node.binding).is_ok());
@@ -206,7 +206,7 @@ fn a_restart_happens_once_and_the_roster_follows_by_external_rejoin() {
     node.binding = first.binding.clone();
     node.leaves = first.leaves.clone();
     let at = node.heads();
-    let op = node.group.say_on(2, &at, OpBody::RejoinRequest { key_package: vec![2; 4] });
+    let op = node.group.say_on(2, &at, OpBody::RejoinRequest { key_package: vec![2; 4].into() });
     let judgement = node.judge(&node.external(2, &op), &node.binding).unwrap();
     assert_eq!((judgement.class, judgement.joined), (Class::External, [id(2)].into()));
     assert_eq!(judged(&node, &first), Err(PolicyViolation::Restart));

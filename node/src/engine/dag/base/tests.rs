@@ -24,7 +24,7 @@ pub(in crate::engine) struct Alone {
 }
 
 fn charter(n: usize) -> OpBody {
-    let charter = Some(format!("number {n}"));
+    let charter = Some(format!("number {n}").into());
     OpBody::SetPolicy { charter, history_days: None, slow_mode_s: None, shield: None, relays: None, successors: None }
 }
 
@@ -33,7 +33,7 @@ impl Alone {
         let (mls, keys) = (ModelMls::new([1; 32]), DeviceKeys::from_seed(&[7; 64]));
         let body = OpBody::Genesis {
             name: "Tuesday".into(),
-            charter: String::new(),
+            charter: String::new().into(),
             template: None,
             join: JoinMode::Open,
             history_days: 0,

@@ -22,7 +22,7 @@ fn founded() -> (DeviceKeys, GroupId, PolicyLog, Dag<Model>) {
     let keys = DeviceKeys::from_seed(&[7; 64]);
     let body = OpBody::Genesis {
         name: "Tuesday".into(),
-        charter: String::new(),
+        charter: String::new().into(),
         template: None,
         join: JoinMode::Open,
         history_days: 0,

@@ -10,7 +10,7 @@ use super::*;
 type Change = (&'static str, fn(&mut DoorBody));
 
 fn op(n: u8) -> SignedOp {
-    SignedOp { content: vec![n], sig: [n; 64] }
+    SignedOp { content: vec![n], sig: [n; 64], attached: None }
 }
 
 fn frame(n: u8) -> CommitFrame {
