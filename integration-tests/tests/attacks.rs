@@ -65,6 +65,7 @@ attacks![
         a_sock_puppet_promotion,
         recover_by_link_holders,
         requests_for_a_leaf_without_end,
+        an_op_without_what_lies_beside_it,
         a_counter_pushed_to_its_maximum;
     joins:
         a_duplicate_signature_key,

@@ -449,6 +449,12 @@ impl SignedOp {
         Self { content: self.content.clone(), sig: self.sig, attached: None }
     }
 
+    /// Whether all that it names lies beside it.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.open().is_ok_and(|content| content.body.attachment().is_none_or(|a| a.bytes().is_some()))
+    }
+
     /// The content, checked for shape and limits; signature and right are the policy log's to check.
     ///
     /// # Errors

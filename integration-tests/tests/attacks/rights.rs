@@ -13,7 +13,7 @@ use hearth_node::app::RoleName;
 use hearth_protocol::{
     frame::Control,
     id::{EnvelopeId, NodeId, OpId, PersonaId},
-    op::{JoinMode, LastSeen, OpBody, OpContent, Role},
+    op::{JoinMode, LastSeen, OpBody, OpContent, Role, SignedOp},
     time::{Minute, Second},
 };
 use zeroize::Zeroizing;
@@ -215,6 +215,23 @@ pub(crate) fn requests_for_a_leaf_without_end<M: Mls + 'static>(make: fn(u64) ->
     scene.soon();
     assert!(scene.depth(0) > before, "who has lost its leaf gets another");
     assert!(scene.depth(0) <= before + 3, "{} commits for one who asks", scene.depth(0) - before);
+    agreed(&mut scene);
+}
+
+/// An op whose KeyPackage was taken off on its way, or changed for another thing, would use up what it asks for.
+pub(crate) fn an_op_without_what_lies_beside_it<M: Mls + 'static>(make: fn(u64) -> M) {
+    let mut scene = Scene::new(4, 2, make).unwrap();
+    let mut villain = scene.corrupt(3).unwrap();
+    let before = scene.depth(0);
+    let (key_package, _) = villain.mls.key_package(&villain.keys, Suite::Classic).unwrap();
+    let request = villain.op(OpBody::RejoinRequest { key_package: key_package.into() }).unwrap();
+    let changed = SignedOp { attached: Some(b"another".to_vec()), ..request.clone() };
+    post_all(&mut scene, &villain, [Control::Op(request.bare()), Control::Op(changed)]);
+    scene.wait(2 * MINUTE_MS);
+    assert_eq!(scene.depth(0), before, "somebody commits what is not all there");
+    post_all(&mut scene, &villain, [Control::Op(request)]);
+    scene.wait(2 * MINUTE_MS);
+    assert!(scene.depth(0) > before, "the whole op is taken for one that is known");
     agreed(&mut scene);
 }
 

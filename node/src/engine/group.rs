@@ -360,7 +360,8 @@ impl<M: Mls> Group<M> {
     fn take_control(&mut self, control: Control, ctx: &mut Ctx<'_, M>) {
         match control {
             Control::Op(op) => {
-                if self.is_crowded_by(&op) {
+                // Only a door leaves anything out.
+                if !op.is_whole() || self.is_crowded_by(&op) {
                     return;
                 }
                 for op in &self.take_op(op, ctx) {
