@@ -116,3 +116,27 @@ pub(super) fn text(registry: &Registry) -> String {
     let _ = encode(&mut text, registry);
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The dashboard that volunteers are given asks for what there is, and for all of it.
+    #[test]
+    fn the_dashboard_shows_every_metric_and_no_other() {
+        let dashboard: serde_json::Value = serde_json::from_str(include_str!("../../packaging/grafana.json")).unwrap();
+        let targets = dashboard["panels"].as_array().unwrap().iter().flat_map(|p| p["targets"].as_array().unwrap());
+        let asked: String = targets.map(|target| target["expr"].as_str().unwrap()).collect::<Vec<_>>().join(" ");
+        let served = text(&Metrics::default().registry());
+        let names: Vec<&str> = served.lines().filter_map(|l| l.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        assert!(names.len() > 10, "{served}");
+        for name in names.iter().filter(|name| **name != "hearth_relay_build") {
+            assert!(asked.contains(name), "no panel shows {name}");
+        }
+        let words = asked.split(|c: char| !(c.is_ascii_lowercase() || c == '_')).filter(|w| w.starts_with("hearth_"));
+        for word in words {
+            let base = word.trim_end_matches("_total").trim_end_matches("_bucket");
+            assert!(names.contains(&base) && served.contains(word), "{word} is not served");
+        }
+    }
+}

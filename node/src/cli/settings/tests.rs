@@ -48,6 +48,22 @@ fn modes_that_do_not_exist_are_usage_errors_wherever_they_are_named() {
     NodeSettings::read(&named).unwrap();
 }
 
+/// What a volunteer is given says what happens without it.
+#[test]
+fn the_packaged_file_holds_every_default() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("relay.toml");
+    fs::write(&path, include_str!("../../../packaging/relay.toml")).unwrap();
+    let plain = RelaySettings::read(&relay_args(home.path())).unwrap();
+    let named = RelayArgs { config: Some(path.clone()), ..relay_args(home.path()) };
+    assert_eq!(RelaySettings::read(&named).unwrap(), plain);
+    // Every limit is named, and none that does not exist.
+    let named: toml::Table = toml::from_str(include_str!("../../../packaging/relay.toml")).unwrap();
+    let limits = format!("{:?}", plain.limits);
+    let fields = named["limits"].as_table().unwrap().keys();
+    assert_eq!(fields.filter(|name| limits.contains(&format!("{name}: "))).count(), limits.matches(": ").count());
+}
+
 #[test]
 fn files_with_mistakes_are_refused() {
     let home = tempfile::tempdir().unwrap();
