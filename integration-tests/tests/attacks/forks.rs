@@ -20,14 +20,15 @@ pub(crate) fn fork_grinding_by_a_removed_member<M: Mls + 'static>(make: fn(u64) 
     let (out, fork, heads) = (scene.tip(0).unwrap(), villain.tip, villain.heads());
     assert_ne!(out, fork);
     let above = villain.nodes[&fork].made.as_ref().unwrap().parent;
-    let mut lesser = 0;
-    for n in 0..48 {
+    let (mut n, mut lesser) = (0, 0);
+    while n < 48 || (lesser == 0 && n < 1_024) {
         let on = if n % 4 == 0 { above } else { fork };
         let heads = if on == fork { heads.clone() } else { villain.nodes[&on].heads.clone() };
         let (op, frame, node) = villain.rewrite(&on, &heads, &lie(&format!("ground {n}"))).unwrap();
         lesser += usize::from(node < out);
         let signature = villain.sign(&node);
         post_all(&mut scene, &villain, [Control::Op(op), Control::Commit(frame), signature]);
+        n += 1;
     }
     assert!(lesser > 0, "ground for nothing");
     let tip = agreed(&mut scene);
