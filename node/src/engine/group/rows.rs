@@ -255,17 +255,36 @@ impl<M: Mls> Group<M> {
 
     /// Takes an op in, or what was missing beside one. Returns what is new in the log by it.
     pub(super) fn take_op(&mut self, op: SignedOp, ctx: &mut Ctx<'_, M>) -> Vec<OpId> {
+        let accepted = self.log_op(op, ctx);
+        self.save_ops(ctx);
+        accepted
+    }
+
+    /// The same of many, causes first, without a word on each: the log is looked through once.
+    pub(super) fn take_ops(&mut self, ops: &[SignedOp], ctx: &mut Ctx<'_, M>) {
+        for op in ops {
+            self.log_op(op.clone(), ctx);
+        }
+        self.save_ops(ctx);
+    }
+
+    fn log_op(&mut self, op: SignedOp, ctx: &mut Ctx<'_, M>) -> Vec<OpId> {
         let id = op.id();
         let Ok(inserted) = self.log.insert(op) else { return Vec::new() };
         if inserted.filled {
             self.saved.ops.remove(&id);
-        }
-        self.save_ops(ctx);
-        // The charter in force may be what came.
-        if inserted.filled && !self.view.heads.is_empty() {
-            self.refresh_view(ctx);
+            if self.lacks_charter_of(&id) {
+                self.refresh_view(ctx);
+            }
         }
         inserted.accepted
+    }
+
+    /// Whether the charter in force is shown to nobody yet, for want of what lies beside this op.
+    fn lacks_charter_of(&self, op: &OpId) -> bool {
+        let shown = &self.view.settings.charter;
+        let said = self.log.content(op).and_then(|c| c.body.attachment());
+        shown.bytes().is_none() && said.is_some_and(|said| said.hash() == shown.hash())
     }
 
     /// Writes a node: the frame that made it, and all rows of its state.

@@ -150,9 +150,7 @@ impl<M: Mls> Group<M> {
 
     /// Takes in what a door tells. False when it is of a past that leads nowhere here.
     pub(super) fn take_body(&mut self, body: &DoorBody, ctx: &mut Ctx<'_, M>) -> bool {
-        for op in &body.ops {
-            self.take_op(op.clone(), ctx);
-        }
+        self.take_ops(&body.ops, ctx);
         // One that begins earlier than the own DAG leads on from it all the same.
         let mut ways = body.frames.iter().map(|f| &f.parent).chain([&body.base, &body.node]);
         if !ways.any(|node| self.dag.entry(node).is_some()) && !self.begin_anew(body, ctx) {
