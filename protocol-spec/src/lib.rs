@@ -19,6 +19,7 @@
 //! | [`link`] | invite links |
 //! | [`card`] | rendezvous cards and the DHT record around them |
 //! | [`mailbox`] | the protocol between a member and a relay |
+//! | [`entry`] | a relay carries a member's bytes to another |
 //! | [`sync`] | the protocol between two members |
 //! | [`name`] | names of people and files, made safe to show |
 
@@ -26,6 +27,7 @@ pub mod card;
 pub mod cbor;
 pub mod content;
 pub mod door;
+pub mod entry;
 pub mod envelope;
 pub mod frame;
 pub mod id;

@@ -88,6 +88,10 @@ pub const MEMBERS_MAX: usize = 10_000;
 pub const CARD_BYTES: usize = 1_024;
 /// A libp2p PeerId, in bytes.
 pub const PEER_ID_MAX: usize = 64;
+/// Who runs a relay, in bytes.
+pub const OPERATOR_MAX: usize = 256;
+/// Relays in the table of an entry relay.
+pub const ENTRY_RELAYS_MAX: usize = 64;
 /// Addresses of a card.
 pub const CARD_ADDRESSES_MAX: usize = 3;
 /// A DHT record's value.

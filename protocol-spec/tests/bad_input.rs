@@ -5,6 +5,7 @@ use hearth_protocol::{
     cbor::{self, DecodeError, Wire},
     content::Content,
     door::{DoorBody, NetworkKeys},
+    entry::{EntryAnswer, EntryGreeting, EntryRequest, KnownRelay},
     envelope::{AppMessage, EnvelopeContent, SignedEnvelope},
     frame::{CommitFrame, Control},
     id::*,
@@ -44,6 +45,9 @@ fn readers() -> Vec<Reader> {
         reader::<Greeting>("greeting"),
         reader::<Request>("request"),
         reader::<Frame>("mailbox frame"),
+        reader::<EntryGreeting>("entry greeting"),
+        reader::<EntryRequest>("entry request"),
+        reader::<EntryAnswer>("entry answer"),
     ]
 }
 
@@ -121,6 +125,16 @@ fn counts_hold_at_their_edge() {
 
     let greeting = |pow_bits| limit(&Greeting { relay_key: [0; 32], nonce: [0; 32], pow_bits });
     assert_eq!((greeting(POW_BITS_MAX), greeting(POW_BITS_MAX + 1)), (Ok(()), Err(DecodeError::Limit)));
+
+    let entry = |relays, peer, operator| {
+        let relay = KnownRelay { peer: vec![0; peer], operator: "o".repeat(operator) };
+        limit(&EntryGreeting { operator: "o".repeat(operator), relays: vec![relay; relays] })
+    };
+    assert_eq!(entry(ENTRY_RELAYS_MAX, PEER_ID_MAX, OPERATOR_MAX), Ok(()));
+    for (relays, peer, operator) in [(ENTRY_RELAYS_MAX + 1, 1, 1), (1, PEER_ID_MAX + 1, 1), (0, 1, OPERATOR_MAX + 1)] {
+        assert_eq!(entry(relays, peer, operator), Err(DecodeError::Limit));
+    }
+    assert_eq!(limit(&EntryRequest { peer: vec![0; PEER_ID_MAX + 1] }), Err(DecodeError::Limit));
 }
 
 #[test]

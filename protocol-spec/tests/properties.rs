@@ -6,6 +6,7 @@ use hearth_protocol::{
     cbor::{self, Wire},
     content::{Content, Expiration, Extensions, ExternalPart, Key, Part, PartKind, PartSemantics, Value},
     door::{ClosedReason, DoorBody, DoorWrapper, Elder, Link, LinkSignature, NetworkKeys},
+    entry::{EntryAnswer, EntryGreeting, EntryRequest, KnownRelay},
     envelope::{AppMessage, EnvelopeContent, SignedEnvelope},
     frame::{CommitFrame, Control, Nack, NodeSignature, WelcomeFrame},
     id::*,
@@ -543,6 +544,9 @@ fn every_decoder(bytes: &[u8]) -> Result<(), TestCaseError> {
     is_strict::<Greeting>(bytes)?;
     is_strict::<Request>(bytes)?;
     is_strict::<Frame>(bytes)?;
+    is_strict::<EntryGreeting>(bytes)?;
+    is_strict::<EntryRequest>(bytes)?;
+    is_strict::<EntryAnswer>(bytes)?;
     let _ = cbor::check_deterministic(bytes);
     let _ = SignedOp { content: bytes.to_vec(), sig: [0; 64], attached: None }.open();
     let _ = SignedEnvelope { content: bytes.to_vec(), sig: [0; 64] }.open();
@@ -629,6 +633,18 @@ proptest! {
         reads_back(&request)?;
         reads_back(&frame)?;
         reads_back(&Greeting { relay_key: [1; 32], nonce: [2; 32], pow_bits })?;
+    }
+
+    #[test]
+    fn entry_reads_back(operator in text(), peers in vec(vec(any::<u8>(), 0..=PEER_ID_MAX), 0..=3)) {
+        let known = |peer: &Vec<u8>| KnownRelay { peer: peer.clone(), operator: operator.clone() };
+        reads_back(&EntryGreeting { operator: operator.clone(), relays: peers.iter().map(known).collect() })?;
+        for peer in peers {
+            reads_back(&EntryRequest { peer })?;
+        }
+        for answer in [EntryAnswer::Carried, EntryAnswer::Unknown, EntryAnswer::Unreachable, EntryAnswer::Busy] {
+            reads_back(&answer)?;
+        }
     }
 
     #[test]

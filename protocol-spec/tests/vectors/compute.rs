@@ -6,6 +6,7 @@ use hearth_protocol::{
     cbor::{self, Wire},
     content::{Content, Value as Extension, group_uri, persona_uri},
     door::{ClosedReason, DoorBody, DoorWrapper, Elder, Link, LinkSignature, NetworkKeys},
+    entry::{EntryAnswer, EntryGreeting, EntryRequest, KnownRelay},
     envelope::{self, AppMessage, EnvelopeContent, SignedEnvelope},
     frame::{self, CommitFrame, Control, Nack, NodeSignature, WelcomeFrame},
     id::*,
@@ -78,6 +79,22 @@ pub(crate) fn compute(kind: &str, input: &Value) -> Option<Value> {
             let (relay_key, nonce) = (i.array("relay_key")?, i.array("nonce")?);
             Some(bytes(&Greeting { relay_key, nonce, pow_bits: u8::try_from(i.number("pow_bits")?).ok()? }))
         }
+        "entry_greeting" => {
+            let relays = i.list("relays")?.iter().map(|relay| {
+                let relay = In(relay);
+                Some(KnownRelay { peer: relay.bytes("peer")?, operator: relay.text("operator")?.into() })
+            });
+            let relays = relays.collect::<Option<_>>()?;
+            Some(bytes(&EntryGreeting { operator: i.text("operator")?.into(), relays }))
+        }
+        "entry_request" => Some(bytes(&EntryRequest { peer: i.bytes("peer")? })),
+        "entry_answer" => Some(bytes(&match i.text("answer")? {
+            "carried" => EntryAnswer::Carried,
+            "unknown" => EntryAnswer::Unknown,
+            "unreachable" => EntryAnswer::Unreachable,
+            "busy" => EntryAnswer::Busy,
+            _ => return None,
+        })),
         "reply" => reply_case(i),
         "packet" => packet_case(i),
         "application" => match i.list("ack") {

@@ -15,7 +15,7 @@ fn b32(byte: u8) -> String {
 }
 
 pub(crate) fn files() -> Vec<File> {
-    vec![ops(), envelopes(), contents(), frames(), nodes(), links(), cards(), mailbox(), packets(), refused()]
+    vec![ops(), envelopes(), contents(), frames(), nodes(), links(), cards(), mailbox(), entry(), packets(), refused()]
 }
 
 fn op(lamport: u64, body: Value) -> Value {
@@ -254,6 +254,30 @@ fn cards() -> File {
                 json!({ "group": b32(0xaa), "device_seed": b32(0x12), "persona": b32(0x51), "peer": "00240801", "addresses": ["/ip4/192.0.2.7/tcp/4001"], "network": b32(0x0e), "made": 29_400_001, "expires": 29_400_361 }),
             ),
             ("record", "record", json!({ "record_seed": b32(0x13), "seq": 29_400_001, "sealed_byte": 0x5c })),
+        ],
+    }
+}
+
+fn entry() -> File {
+    File {
+        name: "entry",
+        about: "/hearth/entry/1: greeting, request, answers",
+        cases: vec![
+            (
+                "greeting",
+                "entry_greeting",
+                json!({ "operator": "Ada, Tuesdays", "relays": [{ "peer": "0024aabb", "operator": "12D3KooWExample" }] }),
+            ),
+            (
+                "greeting of one that knows nobody",
+                "entry_greeting",
+                json!({ "operator": "12D3KooWExample", "relays": [] }),
+            ),
+            ("request", "entry_request", json!({ "peer": "0024aabb" })),
+            ("carried", "entry_answer", json!({ "answer": "carried" })),
+            ("unknown", "entry_answer", json!({ "answer": "unknown" })),
+            ("unreachable", "entry_answer", json!({ "answer": "unreachable" })),
+            ("busy", "entry_answer", json!({ "answer": "busy" })),
         ],
     }
 }
