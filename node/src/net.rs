@@ -5,6 +5,7 @@ mod address;
 mod backoff;
 pub mod commons;
 pub mod dht;
+mod entry;
 pub mod framing;
 mod gossip;
 mod lane;

@@ -24,7 +24,7 @@ pub use store::SledStore;
 
 use crate::{
     clock,
-    net::commons::{Commons, CommonsConfig, CommonsError, CommonsEvent},
+    net::commons::{Commons, CommonsConfig, CommonsError, CommonsEvent, EntryConfig},
 };
 use home::Home;
 use mailbox::{Mailbox, Policy, StoreError};
@@ -105,6 +105,7 @@ pub async fn run(
         identity: identity.clone(),
         listen: config.listen,
         mailbox,
+        entry: Some(EntryConfig { operator: config.operator, streams: config.limits.entry_streams() }),
         limits: config.limits.commons(),
         clock: clock::now,
         metrics: metrics.clone(),

@@ -19,6 +19,7 @@ pub(super) fn run(args: &RelayArgs) -> Result<(), Failure> {
         home: settings.home,
         listen: settings.listen,
         peers: settings.peers,
+        operator: settings.operator,
         metrics: Some(settings.metrics),
         limits: settings.limits,
     };

@@ -154,6 +154,7 @@ impl Net {
             identity: Identity::random()?,
             listen: config.listen.clone(),
             mailbox: mailbox.clone(),
+            entry: None,
             limits: CommonsLimits::member(),
             clock: config.clock,
             metrics: Metrics::default(),

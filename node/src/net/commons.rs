@@ -15,6 +15,7 @@ use libp2p::{PeerId, identity::Keypair};
 use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
+pub use super::entry::EntryConfig;
 use crate::relay::{Clock, MailboxService, Metrics};
 
 /// Requests waiting for the task; one more is refused.
@@ -109,6 +110,8 @@ pub struct CommonsConfig {
     pub listen: Vec<String>,
     /// The mailbox it serves.
     pub mailbox: MailboxService,
+    /// Whether it carries members' bytes to other relays; members do not.
+    pub entry: Option<EntryConfig>,
     /// Bounds.
     pub limits: CommonsLimits,
     /// Where to read the time.

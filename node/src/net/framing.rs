@@ -206,6 +206,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Framed<S> {
         Self { read: FrameReader::new(read), write: FrameWriter::new(write) }
     }
 
+    /// The stream itself, between two frames; `None` when the next one has begun to arrive, or the halves are not of one stream.
+    pub fn into_inner(self) -> Option<S> {
+        if self.read.header_len > 0 {
+            return None;
+        }
+        self.read.inner.reunite(self.write.inner).ok()
+    }
+
     /// As [`FrameWriter::send`].
     ///
     /// # Errors

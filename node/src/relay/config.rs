@@ -16,6 +16,8 @@ pub struct RelayConfig {
     pub listen: Vec<String>,
     /// Other relays: each enters the other's table.
     pub peers: Vec<String>,
+    /// Who runs it; without one it is its own operator.
+    pub operator: Option<String>,
     /// Where metrics are served, on loopback only; port 0 is a free one.
     pub metrics: Option<SocketAddr>,
     /// Limits.
@@ -26,7 +28,8 @@ impl RelayConfig {
     /// A relay in `home` with every default.
     #[must_use]
     pub fn new(home: PathBuf) -> Self {
-        Self { home, listen: Vec::new(), peers: Vec::new(), metrics: None, limits: RelayLimits::default() }
+        let (listen, peers, limits) = (Vec::new(), Vec::new(), RelayLimits::default());
+        Self { home, listen, peers, operator: None, metrics: None, limits }
     }
 }
 
@@ -60,6 +63,8 @@ pub struct RelayLimits {
     pub new_queues_per_10s: u32,
     /// DHT records kept for others; 100,000.
     pub records: u32,
+    /// Members' streams carried to other relays at once; 1,024.
+    pub entry_streams: u32,
 }
 
 impl Default for RelayLimits {
@@ -78,6 +83,7 @@ impl Default for RelayLimits {
             pow_bits: 12,
             new_queues_per_10s: 64,
             records: 100_000,
+            entry_streams: 1_024,
         }
     }
 }
@@ -115,6 +121,7 @@ impl RelayLimits {
             ("pow_bits", u64::from(self.pow_bits), 0, 24),
             ("new_queues_per_10s", u64::from(self.new_queues_per_10s), 1, 1 << 24),
             ("records", u64::from(self.records), 16, 1 << 24),
+            ("entry_streams", u64::from(self.entry_streams), 0, 1 << 16),
         ];
         match table.into_iter().find(|(_, value, least, most)| value < least || value > most) {
             Some((name, _, least, most)) => Err(LimitError { name, least, most }),
@@ -135,6 +142,10 @@ impl RelayLimits {
             sessions: usize::try_from(self.sessions).unwrap_or(usize::MAX),
             ..Quotas::default()
         }
+    }
+
+    pub(super) fn entry_streams(&self) -> usize {
+        usize::try_from(self.entry_streams).unwrap_or(usize::MAX)
     }
 
     pub(super) fn commons(&self) -> CommonsLimits {

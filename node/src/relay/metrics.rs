@@ -46,6 +46,12 @@ pub struct Metrics {
     pub records_stored: Counter,
     /// DHT records refused.
     pub records_refused: Counter,
+    /// Streams carried to other relays.
+    pub entries: Gauge,
+    /// Streams that were to be carried, and were not.
+    pub entries_refused: Counter,
+    /// Bytes carried, both ways.
+    pub entry_bytes: Counter,
 }
 
 impl Default for Metrics {
@@ -66,6 +72,9 @@ impl Default for Metrics {
             put_seconds: Histogram::new(PUT_SECONDS),
             records_stored: Counter::default(),
             records_refused: Counter::default(),
+            entries: Gauge::default(),
+            entries_refused: Counter::default(),
+            entry_bytes: Counter::default(),
         }
     }
 }
@@ -92,6 +101,7 @@ impl Metrics {
         gauge("slots", "Slots kept", &self.slots);
         gauge("store_bytes", "Bytes kept, as counted against the quota", &self.store_bytes);
         gauge("pow_bits", "Bits asked of a proof of work", &self.pow_bits);
+        gauge("entries", "Streams carried to other relays", &self.entries);
         let mut counter =
             |name: &str, help: &str, metric: &Counter<u64, AtomicU64>| registry.register(name, help, metric.clone());
         counter("sessions_dropped", "Sessions ended for not reading or for garbage", &self.sessions_dropped);
@@ -102,6 +112,8 @@ impl Metrics {
         counter("syncs", "Syncs of the store", &self.syncs);
         counter("records_stored", "DHT records stored", &self.records_stored);
         counter("records_refused", "DHT records refused", &self.records_refused);
+        counter("entries_refused", "Streams not carried to other relays", &self.entries_refused);
+        counter("entry_bytes", "Bytes carried to and from other relays", &self.entry_bytes);
         registry.register("put_seconds", "Seconds from PUT to its durable answer", self.put_seconds.clone());
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("build", "The program", version);

@@ -79,6 +79,11 @@ impl Dialer {
         true
     }
 
+    /// Whether a connection is one of those that are kept.
+    pub(super) fn keeps(&self, connection: ConnectionId) -> bool {
+        self.targets.iter().any(|t| matches!(t.state, State::Up { connection: up } if up == connection))
+    }
+
     /// A dial failed; `own` when it led back to this node.
     pub(super) fn failed(&mut self, connection: ConnectionId, own: bool, now: Instant) {
         let Some(target) = self.dialing(connection) else { return };

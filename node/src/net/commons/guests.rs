@@ -1,4 +1,4 @@
-//! Streams that others open: mailbox sessions, and the echo that shows this node is there.
+//! Streams that others open: mailbox sessions, what a relay carries to others, and the echo that shows this node is there.
 
 use std::{
     collections::HashMap,
@@ -14,6 +14,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use super::alive::{self, ALIVE};
 use crate::{
     net::{
+        entry::{self, ENTRY, Table},
         framing::FrameError,
         mailbox_server::{Room, ServeError, serve},
     },
@@ -58,13 +59,17 @@ impl Drop for Place {
     }
 }
 
-/// Accepts both kinds of streams; dropping the set ends them all.
+/// Accepts streams of every kind; dropping the set ends them all.
 pub(super) fn accept(
     control: &mut Control,
     mailbox: MailboxService,
+    entry: Option<(Table, usize)>,
     metrics: Metrics,
 ) -> Result<JoinSet<()>, AlreadyRegistered> {
     let mut tasks = JoinSet::new();
+    if let Some((table, streams)) = entry {
+        tasks.spawn(entry::serve(control.accept(ENTRY)?, table, streams, metrics.clone()));
+    }
     let sessions = control.accept(StreamProtocol::new(MAILBOX_PROTOCOL))?;
     tasks.spawn(mailboxes(sessions, mailbox, metrics));
     let echoes = control.accept(ALIVE)?;

@@ -27,7 +27,10 @@ use super::{
     swarm::{Behaviour, BehaviourEvent, KAD, build, endpoint, listen},
 };
 use crate::{
-    net::dht::{RECORD_TTL, check_record},
+    net::{
+        dht::{RECORD_TTL, check_record},
+        entry::{ENTRY, Table, meet},
+    },
     relay::{Clock, Metrics},
 };
 
@@ -46,6 +49,8 @@ const QUERIES: usize = 256;
 const SETTLE: Duration = Duration::from_millis(50);
 /// Peers told as worth remembering.
 const PEERS: usize = 32;
+/// Relays asked at once who runs them.
+const MEETS: usize = 64;
 /// Addresses taken from one peer.
 const ADDRESSES: usize = 8;
 const FOREVER: Duration = Duration::from_secs(3_600);
@@ -68,6 +73,9 @@ pub(super) struct Task {
     dead: (mpsc::Sender<ConnectionId>, mpsc::Receiver<ConnectionId>),
     watches: JoinSet<()>,
     _guests: JoinSet<()>,
+    /// Relays that this one carries to.
+    table: Option<Table>,
+    meets: JoinSet<()>,
     listening: BTreeSet<Multiaddr>,
     endpoints: HashMap<ConnectionId, ConnectedPoint>,
     peers: BTreeMap<PeerId, Vec<Multiaddr>>,
@@ -95,8 +103,10 @@ impl Task {
     ) -> Result<Self, CommonsError> {
         let mut swarm = build(&config)?;
         let mut control = swarm.behaviour().streams.new_control();
-        let guests =
-            guests::accept(&mut control, config.mailbox, config.metrics.clone()).map_err(|_| CommonsError::Swarm)?;
+        let entry = config.entry.map(|entry| (Table::new(entry.operator, *swarm.local_peer_id()), entry.streams));
+        let table = entry.as_ref().map(|(table, _)| table.clone());
+        let guests = guests::accept(&mut control, config.mailbox, entry, config.metrics.clone());
+        let guests = guests.map_err(|_| CommonsError::Swarm)?;
         let taken = listen(&mut swarm, &config.listen)?;
         let at = (!taken.is_empty()).then(Instant::now);
         Ok(Self {
@@ -109,6 +119,8 @@ impl Task {
             dead: mpsc::channel(64),
             watches: JoinSet::new(),
             _guests: guests,
+            table,
+            meets: JoinSet::new(),
             listening: BTreeSet::new(),
             endpoints: HashMap::new(),
             peers: BTreeMap::new(),
@@ -136,6 +148,7 @@ impl Task {
                     self.swarm.close_connection(connection);
                 }
                 Some(_) = self.watches.join_next() => {}
+                Some(_) = self.meets.join_next() => {}
                 () = sleep_until(wake) => {}
             }
         }
@@ -237,6 +250,9 @@ impl Task {
                 self.endpoints.remove(&connection_id);
                 self.dialer.down(connection_id, now);
                 if num_established == 0 {
+                    if let Some(table) = &self.table {
+                        table.left(&peer_id);
+                    }
                     self.peers.remove(&peer_id);
                 }
             }
@@ -272,6 +288,9 @@ impl Task {
                     .collect()
             }
         };
+        if info.protocols.contains(&ENTRY) {
+            self.meet(connection, peer, &addresses);
+        }
         for address in &addresses {
             self.swarm.behaviour_mut().kad.add_address(&peer, address.clone());
         }
@@ -286,6 +305,17 @@ impl Task {
         self.asked.retain(|_, at| now.duration_since(*at) < ASKED_FOR);
         for key in self.asked.keys() {
             self.swarm.behaviour_mut().kad.get_record(kad::RecordKey::new(key));
+        }
+    }
+
+    /// Another relay: it is carried to from now on.
+    fn meet(&mut self, connection: ConnectionId, peer: PeerId, addresses: &[Multiaddr]) {
+        let address = addresses.iter().find_map(|address| endpoint(address).ok());
+        let (Some(table), Some(address)) = (&self.table, address) else { return };
+        if self.meets.len() < MEETS {
+            let control = self.swarm.behaviour().streams.new_control();
+            let kept = self.dialer.keeps(connection);
+            self.meets.spawn(meet(control, (peer, address.into(), kept), table.clone()));
         }
     }
 

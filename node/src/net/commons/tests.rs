@@ -26,7 +26,7 @@ fn node_on(listen: &str) -> Node {
     let (mailbox, _) = MailboxService::spawn(mailbox, clock, metrics.clone()).unwrap();
     let limits = CommonsLimits::member();
     let listen = vec![listen.to_owned()];
-    let config = CommonsConfig { identity: identity.clone(), listen, mailbox, limits, clock, metrics };
+    let config = CommonsConfig { identity: identity.clone(), listen, mailbox, entry: None, limits, clock, metrics };
     let (handle, events) = Commons::spawn(config).unwrap();
     Node { handle, events, identity }
 }
@@ -171,6 +171,7 @@ async fn addresses_that_are_none_are_refused() {
             identity: Identity::random().unwrap(),
             listen: vec![bad.to_owned()],
             mailbox: mailbox.clone(),
+            entry: None,
             limits: CommonsLimits::member(),
             clock,
             metrics: metrics.clone(),

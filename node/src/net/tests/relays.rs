@@ -66,7 +66,7 @@ impl Relay {
     async fn listen(identity: &Identity, mailbox: &MailboxService, on: &str) -> (CommonsHandle, String) {
         let (identity, mailbox, limits) = (identity.clone(), mailbox.clone(), CommonsLimits::member());
         let listen = vec![on.to_owned()];
-        let config = CommonsConfig { identity, listen, mailbox, limits, clock, metrics: Metrics::default() };
+        let config = CommonsConfig { identity, listen, mailbox, entry: None, limits, clock, metrics: Metrics::default() };
         let (handle, mut events) = Commons::spawn(config).unwrap();
         let address = loop {
             match timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
