@@ -19,7 +19,7 @@ use hearth_node::{
 enum Mode {
     /// Members and relays can see this computer's network address.
     Direct,
-    /// Not built yet.
+    /// Relays only, each through another: members cannot see this computer's network address.
     Relayed,
     /// Not built yet.
     Tor,
@@ -52,11 +52,15 @@ fn main() -> std::process::ExitCode {
     // A log that cannot be written is lost, and that is all: saying so on the same full disk would panic.
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     logs.log_internal_errors(false).init();
-    if !matches!(args.mode, Mode::Direct) {
-        complain("this mode is not built yet: only --mode direct is");
-        return NOT_BUILT.into();
-    }
-    match run(args) {
+    let mode = match args.mode {
+        Mode::Direct => builder::Mode::Direct,
+        Mode::Relayed => builder::Mode::Relayed,
+        Mode::Tor => {
+            complain("tor mode is not built yet, and no other is used in its place: there are direct and relayed");
+            return NOT_BUILT.into();
+        }
+    };
+    match run(args, mode) {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
@@ -71,12 +75,12 @@ fn complain(words: &str) {
     let _ = writeln!(std::io::stderr(), "hearth: {words}");
 }
 
-fn run(args: Args) -> anyhow::Result<()> {
+fn run(args: Args, mode: builder::Mode) -> anyhow::Result<()> {
     if !has_display() {
         bail!("there is no display to open a window on. `make demo` shows Hearth without one");
     }
     let home = args.home.or_else(default_home).context("no home directory is known: give one with --home")?;
-    let config = Config { home, mode: builder::Mode::Direct, listen: args.listen, relays: args.relay, vault: None };
+    let config = Config { home, mode, listen: args.listen, relays: args.relay, vault: None };
     // The node wakes the window by its context, which exists only once the window does.
     let shared: Arc<OnceLock<egui::Context>> = Arc::default();
     let waker = Arc::clone(&shared);

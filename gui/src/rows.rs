@@ -512,6 +512,12 @@ pub fn status(model: &Model) -> String {
     };
     let mode = match model.mode() {
         "direct" => "Direct mode: members and relays can see your network address",
+        "relayed" if network.relays.is_empty() => "Relayed mode: nothing is sent until a group has a relay",
+        "relayed" => match network.seen_by {
+            0 => "Relayed mode: members cannot see your network address, nor can the relays that hold your messages",
+            1 => "Relayed mode: members cannot see your network address; your relay can",
+            _ => "Relayed mode: members cannot see your network address; some of your relays can",
+        },
         other => other,
     };
     // What is not hidden comes first: a narrow window shows the beginning.

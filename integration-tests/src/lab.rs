@@ -40,15 +40,23 @@ impl Lab {
     /// # Errors
     /// When it does not become ready.
     pub fn relay(&self, name: &str) -> Result<Relay> {
-        Relay::start(&self.home(name), Place::LOOPBACK)
+        self.relay_beside(name, &[])
     }
 
-    /// A relay on a host of a network of its own.
+    /// The same, in one table with others.
     ///
     /// # Errors
     /// When it does not become ready.
-    pub fn relay_on(&self, host: &Host) -> Result<Relay> {
-        Relay::start(&self.home(host.name()), host.place())
+    pub fn relay_beside(&self, name: &str, peers: &[&str]) -> Result<Relay> {
+        Relay::start(&self.home(name), Place::LOOPBACK, peers)
+    }
+
+    /// A relay on a host of a network of its own, in one table with `peers`.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub fn relay_on(&self, host: &Host, peers: &[&str]) -> Result<Relay> {
+        Relay::start(&self.home(host.name()), host.place(), peers)
     }
 
     /// A screen of its own for windows.
@@ -74,15 +82,25 @@ impl Lab {
     /// # Errors
     /// When it does not start.
     pub fn newcomer(&self, name: &str, relays: &[&str]) -> Result<Member> {
-        Member::start(&self.home(name), Place::LOOPBACK, relays)
+        Member::start(&self.home(name), Place::LOOPBACK, ("direct", relays))
     }
 
-    /// A member with an open vault on a host of a network of its own, whose name it bears.
+    /// A member in relayed mode, with an open vault.
     ///
     /// # Errors
     /// When it does not start.
-    pub fn member_on(&self, host: &Host, relays: &[&str]) -> Result<Member> {
-        let mut member = Member::start(&self.home(host.name()), host.place(), relays)?;
+    pub fn relayed(&self, name: &str, relays: &[&str]) -> Result<Member> {
+        let mut member = Member::start(&self.home(name), Place::LOOPBACK, ("relayed", relays))?;
+        member.create_vault()?;
+        Ok(member)
+    }
+
+    /// A member with an open vault on a host of a network of its own, whose name it bears, in `direct` or another mode.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn member_on(&self, host: &Host, mode: &str, relays: &[&str]) -> Result<Member> {
+        let mut member = Member::start(&self.home(host.name()), host.place(), (mode, relays))?;
         member.create_vault()?;
         Ok(member)
     }

@@ -41,9 +41,13 @@ pub struct Member {
 }
 
 impl Member {
-    pub(crate) fn start(home: &Path, place: Place, relays: &[&str]) -> Result<Self> {
+    /// In `direct` or another mode.
+    pub(crate) fn start(home: &Path, place: Place, (mode, relays): (&str, &[&str])) -> Result<Self> {
         let mut args = vec!["agent".into(), "--home".into(), home.display().to_string()];
-        args.extend(["--listen".into(), place.any_port()]);
+        args.extend(match mode {
+            "direct" => ["--listen".into(), place.any_port()],
+            mode => ["--mode".into(), mode.into()],
+        });
         for relay in relays {
             args.extend(["--relay".into(), (*relay).to_owned()]);
         }

@@ -10,7 +10,7 @@
 mod tools;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     net::Ipv4Addr,
     sync::atomic::{AtomicU32, Ordering},
@@ -18,12 +18,23 @@ use std::{
 
 use anyhow::{Result, ensure};
 
-use self::tools::{end, ip, nft, own_prefix, sweep};
+use self::tools::{end, ip, nft, nft_list, own_prefix, sweep};
 use crate::process::Place;
 
 /// Hosts of one network; their addresses end in 1 to 250.
 const HOSTS_MAX: usize = 250;
 const SWITCH: &str = "sw0";
+const WATCH: &str = r#"
+table bridge watch {
+    set sent { typeof ip saddr . ip daddr . ip protocol; size 65535; flags dynamic; }
+    set sent6 { typeof iifname . ip6 daddr . meta l4proto; size 65535; flags dynamic; }
+    chain noted {
+        type filter hook prerouting priority 0; policy accept;
+        ether type ip update @sent { ip saddr . ip daddr . ip protocol }
+        ether type ip6 meta l4proto { tcp, udp } update @sent6 { iifname . ip6 daddr . meta l4proto }
+    }
+}
+"#;
 
 static NETWORKS: AtomicU32 = AtomicU32::new(0);
 
@@ -149,6 +160,34 @@ impl Network {
     pub fn heal(&mut self) -> Result<()> {
         self.lost.clear();
         self.apply()
+    }
+
+    /// From now on the switch notes who sends to whom: [`Network::sent`].
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn watch(&self) -> Result<()> {
+        nft(&self.switch(), WATCH)
+    }
+
+    /// What a host has sent since the watch began, as "address protocol"; of IPv6 what is more than the kernel's own
+    /// neighbour discovery.
+    ///
+    /// # Errors
+    /// When nothing is watched.
+    pub fn sent(&self, from: &Host) -> Result<BTreeSet<String>> {
+        let (ip, port) = (from.ip().to_string(), from.port());
+        let mut found = BTreeSet::new();
+        for (set, from) in [("sent", ip), ("sent6", format!("\"{port}\""))] {
+            let listed = nft_list(&self.switch(), &["list", "set", "bridge", "watch", set])?;
+            let elements =
+                listed.split_once("elements = {").map_or("", |(_, rest)| rest.split('}').next().unwrap_or(""));
+            let pairs = elements.split(',').map(|element| element.split(" . ").map(str::trim).collect::<Vec<_>>());
+            found.extend(
+                pairs.filter(|p| p.first() == Some(&from.as_str())).map(|p| p.get(1..).unwrap_or(&[]).join(" ")),
+            );
+        }
+        Ok(found)
     }
 
     /// Puts the rules in place of the old ones, all at once.

@@ -22,16 +22,19 @@ pub struct Relay {
     pub home: PathBuf,
     /// Its first line.
     pub ready: Value,
+    peers: Vec<String>,
     place: Place,
     process: Process,
     address: String,
 }
 
 impl Relay {
-    pub(crate) fn start(home: &Path, place: Place) -> Result<Self> {
-        let (process, ready) = spawn(&place, home, &place.any_port())?;
+    /// Beside other relays, if some are given.
+    pub(crate) fn start(home: &Path, place: Place, peers: &[&str]) -> Result<Self> {
+        let peers: Vec<String> = peers.iter().map(|peer| (*peer).to_owned()).collect();
+        let (process, ready) = spawn(&place, home, &place.any_port(), &peers)?;
         let address = address(&ready)?;
-        Ok(Self { home: home.to_owned(), ready, place, process, address })
+        Ok(Self { home: home.to_owned(), ready, peers, place, process, address })
     }
 
     /// Its dialable address, the same after every restart.
@@ -89,7 +92,7 @@ impl Relay {
     pub fn restart(&mut self) -> Result<()> {
         let _dead = self.process.kill();
         let listen = format!("/ip4/{}/tcp/{}", self.place.ip, self.port()?);
-        let (process, ready) = spawn(&self.place, &self.home, &listen)?;
+        let (process, ready) = spawn(&self.place, &self.home, &listen, &self.peers)?;
         self.process = process;
         let now = address(&ready)?;
         ensure!(now == self.address, "the relay was {} and is {now}", self.address);
@@ -114,9 +117,11 @@ impl Relay {
     }
 }
 
-fn spawn(place: &Place, home: &Path, listen: &str) -> Result<(Process, Value)> {
+fn spawn(place: &Place, home: &Path, listen: &str, peers: &[String]) -> Result<(Process, Value)> {
     let home_text = home.display().to_string();
     let args = ["relay", "--home", &home_text, "--listen", listen, "--metrics", "127.0.0.1:0"].map(str::to_owned);
+    let peers = peers.iter().flat_map(|peer| ["--peer".to_owned(), peer.clone()]);
+    let args: Vec<String> = args.into_iter().chain(peers).collect();
     // Its standard input is ended at once: a relay must not care.
     let mut process = Process::start(place, &args, &home.with_extension("log"), Stdio::null())?;
     let line = process.first_line(READY).context("the relay")?;

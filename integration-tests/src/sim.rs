@@ -114,6 +114,8 @@ pub struct World<M: Mls> {
     pub(crate) faults: Faults,
     suite: Suite,
     dag_bytes: Option<usize>,
+    /// Who is in relayed mode, one bit for each.
+    relayed: u64,
     pub(crate) knock: bool,
     pub(crate) now: u64,
     happenings: BTreeMap<When, Box<Happening>>,
@@ -159,6 +161,7 @@ impl<M: Mls> World<M> {
             faults,
             suite,
             dag_bytes: plan.dag_bytes,
+            relayed: plan.relayed,
             knock: plan.knock,
             now: START + plan.hour_ms,
             happenings: BTreeMap::new(),

@@ -12,7 +12,7 @@ use crate::{
     clock,
     driver::{Core, Driver, Factory, Lines, RestoreError, Setup},
     engine::{Effects, Engine, EngineConfig, Input},
-    net::{Net, NetConfig},
+    net::{Net, NetConfig, Reach},
     store::{self, Row, VaultError, VaultParams},
 };
 
@@ -25,11 +25,14 @@ const NET_END: Duration = Duration::from_millis(500);
 /// Threads of the network.
 const NET_THREADS: usize = 2;
 
-/// How the node reaches others. Only `Direct` exists; other modes refuse to start, never fall back.
+/// How the node reaches others. A mode that cannot be kept leaves the node offline; none falls back to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// TCP to members and relays: nothing about addresses is hidden.
     Direct,
+    /// Relays only, each through another of another operator: the address is hidden from members, and from each relay that
+    /// is asked for anything. With one relay only, that relay sees it.
+    Relayed,
 }
 
 impl Mode {
@@ -38,6 +41,7 @@ impl Mode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Relayed => "relayed",
         }
     }
 }
@@ -49,7 +53,7 @@ pub struct Config {
     pub home: PathBuf,
     /// Mode.
     pub mode: Mode,
-    /// Where the commons listens: multiaddrs; lanes use the same interfaces on free ports.
+    /// Where the commons listens, in direct mode: multiaddrs; lanes use the same interfaces on free ports.
     /// Empty: every interface, a free port.
     pub listen: Vec<String>,
     /// Relays of groups created here: the first three.
@@ -108,7 +112,13 @@ pub fn spawn(config: &Config, wake: Wake) -> Result<(App, Events, Running), Star
     let thread = |e: io::Error| StartError::Thread(e.kind());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(NET_THREADS).enable_all().build();
     let runtime = runtime.map_err(thread)?;
-    let net = NetConfig::new(config.listen.clone(), clock::now);
+    let mut net = NetConfig::new(config.listen.clone(), clock::now);
+    if config.mode == Mode::Relayed {
+        net.reach = Reach::Relayed { relays: config.relays.clone() };
+        if !config.listen.is_empty() {
+            tracing::warn!("relayed mode listens nowhere: the addresses to listen on are not used");
+        }
+    }
     let (net, events) = runtime.block_on(async { Net::spawn(net) }).map_err(|_| StartError::Listen)?;
     let lines = Lines { commands: net.commands(), events };
     drop(net);
@@ -165,6 +175,7 @@ fn prepare(
         lock,
         engine: EngineConfig {
             relays: config.relays.iter().take(RELAYS).cloned().collect(),
+            covered: config.mode != Mode::Direct,
             ..EngineConfig::default()
         },
         vault,

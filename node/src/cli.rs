@@ -51,7 +51,7 @@ pub struct NodeArgs {
     /// A TOML file [default: hearth.toml in the home, if it is there]
     #[arg(long, env = "HEARTH_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// How others are reached: direct (relayed and tor are not built yet) [default: direct]
+    /// How others are reached: direct, or relayed, which hides the address from members (tor is not built yet) [default: direct]
     #[arg(long, env = "HEARTH_MODE")]
     pub mode: Option<String>,
     /// Where to listen [default: every interface, a free port]

@@ -147,6 +147,8 @@ pub(crate) struct Driver {
     retry_at: Option<Instant>,
     /// Where the commons can be reached: told before any engine is there, so kept for the next one.
     commons: Option<Vec<String>>,
+    /// Whether the engine was told that the process ends.
+    closing: bool,
 }
 
 impl Driver {
@@ -174,6 +176,7 @@ impl Driver {
             next_rebuild: now + REBUILD,
             retry_at: None,
             commons: None,
+            closing: false,
         }
     }
 
@@ -184,6 +187,10 @@ impl Driver {
         loop {
             if !self.asks_open && end.is_none() {
                 end = Some(Instant::now() + GRACE);
+            }
+            if end.is_some() && !self.closing {
+                self.closing = true;
+                self.input(Input::Closing).await;
             }
             let settled = self.core.as_ref().is_none_or(|core| core.settled());
             let idle = settled && self.job.is_none() && self.held.is_empty();
@@ -214,6 +221,16 @@ impl Driver {
             }
         }
         self.close(STOPPED).await;
+    }
+
+    /// One input of the driver's own.
+    async fn input(&mut self, input: Input) {
+        let now = (self.setup.clock)();
+        let writes = !self.store.as_ref().is_some_and(Store::is_damaged);
+        let Some(core) = self.core.as_mut().filter(|_| writes) else { return };
+        merge(&mut self.lingering, core.handle(input, now));
+        self.wake_at = earlier(self.wake_at, self.lingering.wake_at.take());
+        self.finish().await;
     }
 
     async fn wait(&mut self, stop: &mut oneshot::Receiver<()>, stoppable: bool, end: Option<Instant>) -> Wake {

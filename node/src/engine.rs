@@ -9,6 +9,7 @@
 
 pub(crate) mod charters;
 pub(crate) mod commands;
+pub(crate) mod cover;
 pub(crate) mod ctx;
 pub(crate) mod dag;
 pub(crate) mod desk;
@@ -61,6 +62,8 @@ pub enum Input {
     Lane(LaneEvent),
     /// Time passed.
     Tick,
+    /// The process is about to end: what waits only for cover goes out now.
+    Closing,
 }
 
 /// What comes out: see the contract above.
@@ -98,6 +101,8 @@ impl Effects {
 /// What an engine is told once.
 #[derive(Clone, Debug, Default)]
 pub struct EngineConfig {
+    /// Whether what is sent is covered by waits of chance: in private modes.
+    pub covered: bool,
     /// Relays of groups created here, at most three.
     pub relays: Vec<String>,
     /// Suite of groups created here; `None` is the default, hybrid post-quantum.
@@ -106,9 +111,6 @@ pub struct EngineConfig {
     /// `None` is the default, 4 MiB.
     pub dag_bytes: Option<usize>,
 }
-
-/// Enough for a few hundred commits of a small group, and for those of a week of a large one.
-const DAG_BYTES: usize = 4 * 1024 * 1024;
 
 /// All groups of one vault. Generic over the MLS library, so that the simulator can run it with a model.
 pub struct Engine<M: Mls> {
@@ -121,6 +123,8 @@ pub struct Engine<M: Mls> {
     remembered: BTreeSet<String>,
     settings: Settings,
     bootstrapped: Vec<String>,
+    /// Relays that see this computer's address, by the group whose session it is.
+    seen_by: BTreeSet<(GroupId, String)>,
     /// When each group wants to be ticked.
     wakes: BTreeMap<GroupId, Timestamp>,
     /// Groups that something happened to in this call.
@@ -131,7 +135,7 @@ impl<M: Mls> Engine<M> {
     /// An engine without groups. `seed` is 32 bytes of the operating system's entropy (or a test's own).
     pub fn new(mls: M, config: EngineConfig, seed: [u8; 32]) -> Self {
         Self {
-            shared: Shared::new(mls, seed, config.dag_bytes.unwrap_or(DAG_BYTES)),
+            shared: Shared::new(mls, seed, &config),
             config,
             groups: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -140,6 +144,7 @@ impl<M: Mls> Engine<M> {
             remembered: BTreeSet::new(),
             settings: Settings::default(),
             bootstrapped: Vec::new(),
+            seen_by: BTreeSet::new(),
             wakes: BTreeMap::new(),
             touched: BTreeSet::new(),
         }
@@ -206,6 +211,11 @@ impl<M: Mls> Engine<M> {
             Input::Command { id, command } => self.command(id, command, now, &mut fx),
             Input::Lane(event) => self.lane(event, now, &mut fx),
             Input::Tick => {}
+            Input::Closing => {
+                self.shared.cover = None;
+                self.groups.values_mut().for_each(Group::hurry);
+                self.touched.extend(self.groups.keys());
+            }
         }
         self.after(now, &mut fx);
         fx

@@ -338,7 +338,12 @@ pub(crate) fn room(seed: u8, name: &str, members: &[(&str, RoleName)], history_d
         you: n == 0,
         unconfirmed: false,
     };
-    let relay = |n: u8| RelayRow { address: format!("/ip4/198.51.100.{n}/tcp/4001"), state: RelayState::Ok, held: 12 };
+    let relay = |n: u8| RelayRow {
+        address: format!("/ip4/198.51.100.{n}/tcp/4001"),
+        state: RelayState::Ok,
+        held: 12,
+        sees_address: true,
+    };
     Room {
         row: GroupRow {
             group: GroupId([seed; 32]),

@@ -36,6 +36,13 @@ pub(super) fn nft(namespace: &str, rules: &str) -> Result<()> {
     checked(child.wait_with_output()?, "nft").map(drop)
 }
 
+/// What the kernel has noted, in a namespace.
+pub(super) fn nft_list(namespace: &str, what: &[&str]) -> Result<String> {
+    let words = ["netns", "exec", namespace, "nft"].into_iter().chain(what.iter().copied());
+    let output = Command::new("ip").args(words).stdin(Stdio::null()).output().context("iproute2 is missing")?;
+    checked(output, "nft")
+}
+
 /// What names of this process begin with: also the moment of its start, since process ids come again.
 pub(super) fn own_prefix() -> Result<String> {
     let pid = std::process::id();

@@ -108,6 +108,9 @@ impl<M: Mls> World<M> {
             _ => {}
         }
         match command {
+            // What the network does in such a mode: it has no lanes, and no part in the DHT.
+            LaneCommand::Open { .. } | LaneCommand::DhtPut { .. } | LaneCommand::DhtGet { .. }
+                if self.is_relayed(node) => {}
             LaneCommand::Open { lane, topics, .. } => {
                 if let Some(at) = self.nodes.get_mut(node) {
                     at.lanes.insert(lane, topics.into_iter().collect());

@@ -87,14 +87,19 @@ impl<M: Mls> World<M> {
         Timestamp(self.now.saturating_add_signed(skew))
     }
 
+    /// Whether a node speaks to relays only.
+    pub(super) fn is_relayed(&self, node: usize) -> bool {
+        node < 64 && self.relayed >> node & 1 == 1
+    }
+
     /// Starts a node, from its disk.
     pub(crate) fn start(&mut self, node: usize) {
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         let relays = self.relays.iter().map(|r| r.address.clone()).collect();
         let mls = (self.make)(self.rng.next_u64());
-        let mut engine =
-            Engine::new(mls, EngineConfig { relays, suite: Some(self.suite), dag_bytes: self.dag_bytes }, seed);
+        let (suite, dag_bytes, covered) = (Some(self.suite), self.dag_bytes, self.is_relayed(node));
+        let mut engine = Engine::new(mls, EngineConfig { relays, suite, dag_bytes, covered }, seed);
         let now = self.clock(node);
         let Some(at) = self.nodes.get_mut(node) else { return };
         if at.engine.is_some() {

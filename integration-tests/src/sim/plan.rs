@@ -120,6 +120,8 @@ pub struct Plan {
     pub dag_bytes: Option<usize>,
     /// Whether requests to relays bear real signatures; symbolic ones say the same for less.
     pub signs: bool,
+    /// Who is in relayed mode, one bit for each: without lanes and DHT, behind waits of chance.
+    pub relayed: u64,
     /// What is done, each after a pause in milliseconds.
     pub acts: Vec<(u64, Act)>,
 }
@@ -213,6 +215,7 @@ impl Plan {
             uses: None,
             dag_bytes: None,
             signs: false,
+            relayed: 0,
             acts,
         }
     }
@@ -260,6 +263,8 @@ impl Plan {
             calm(|p| p.nodes = (p.nodes - 1).max(2)),
             calm(|p| p.alone = false),
             calm(|p| p.gone = None),
+            calm(|p| p.relayed = 0),
+            calm(|p| p.relayed &= p.relayed.saturating_sub(1)),
         ]);
         plans.retain(|p| p != self);
         plans
@@ -268,12 +273,12 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, nodes, relays, faults, hour_ms, alone, gone, late, knock, uses, dag_bytes, signs, acts } =
-            self;
+        let Self { seed, nodes, relays, faults, hour_ms, alone, gone, late, knock, uses, .. } = self;
+        let Self { dag_bytes, signs, relayed, acts, .. } = self;
         writeln!(f, "seed {seed}: {nodes} members, {relays} relays, begins at {} h, {faults:?}", hour_ms / HOUR)?;
         writeln!(
             f,
-            "founder sleeps at first: {alone}; gone for good: {gone:?}; late: {late}; by hand: {knock}; uses: {uses:?}; {dag_bytes:?} bytes of DAG; real signatures: {signs}"
+            "founder sleeps at first: {alone}; gone for good: {gone:?}; late: {late}; by hand: {knock}; uses: {uses:?}; {dag_bytes:?} bytes of DAG; real signatures: {signs}; relayed: {relayed:b}"
         )?;
         for (pause, act) in acts {
             writeln!(f, "{pause:>8} ms, then {act:?}")?;

@@ -52,7 +52,7 @@ impl Town {
         };
         for name in relays {
             let host = town.host(name)?;
-            town.relays.insert((*name).to_owned(), town.lab.relay_on(&host)?);
+            town.relays.insert((*name).to_owned(), town.lab.relay_on(&host, &[])?);
         }
         for name in facilitators.iter().chain(members) {
             town.newcomer(name)?;
@@ -95,7 +95,7 @@ impl Town {
         let host = self.host(name)?;
         let relays: Vec<String> = self.relays.values().map(|relay| relay.address().to_owned()).collect();
         let relays: Vec<&str> = relays.iter().map(String::as_str).collect();
-        let member = self.lab.member_on(&host, &relays)?;
+        let member = self.lab.member_on(&host, "direct", &relays)?;
         self.members.insert(name.to_owned(), member);
         Ok(())
     }

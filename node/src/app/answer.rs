@@ -115,6 +115,8 @@ pub struct RelayRow {
     pub state: RelayState,
     /// Blobs of this group that it acknowledged in this run.
     pub held: u64,
+    /// Whether it sees this computer's address now.
+    pub sees_address: bool,
 }
 
 /// Whether a relay can be used.

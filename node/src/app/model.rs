@@ -52,6 +52,8 @@ pub struct NetworkState {
     pub peers: usize,
     /// Relays by address.
     pub relays: BTreeMap<String, RelayState>,
+    /// How many relays see this computer's address now.
+    pub seen_by: usize,
 }
 
 /// What a reply will be about.
@@ -300,6 +302,7 @@ impl Model {
                 self.locked = *locked;
                 self.network.peers = *peers;
                 self.network.relays = relays.iter().map(|r| (r.address.clone(), r.state)).collect();
+                self.network.seen_by = relays.iter().filter(|r| r.sees_address).count();
                 if opening {
                     self.want(Command::GroupList {});
                 }

@@ -154,11 +154,12 @@ fn home(home: &Path) -> Result<PathBuf, Failure> {
 fn mode(text: Option<&str>) -> Result<Mode, Failure> {
     match text {
         None | Some("direct") => Ok(Mode::Direct),
-        Some(later @ ("relayed" | "tor")) => Err(Failure::usage(format!(
-            "mode '{later}' is not built yet, and no other mode is used in its place: \
-             nothing was started. 'direct' exists; it hides no address"
-        ))),
-        Some(other) => Err(Failure::usage(format!("mode '{other}' does not exist: there is 'direct'"))),
+        Some("relayed") => Ok(Mode::Relayed),
+        Some("tor") => Err(Failure::usage(
+            "mode 'tor' is not built yet, and no other mode is used in its place: nothing was started. \
+             'relayed' hides your address from members; 'direct' hides it from nobody",
+        )),
+        Some(other) => Err(Failure::usage(format!("mode '{other}' does not exist: there are 'direct' and 'relayed'"))),
     }
 }
 

@@ -75,6 +75,7 @@ impl Core for Fake {
                 effects.emit.push(Event::Reply { command: id, result });
             }
             Input::Lane(_) => effects.emit.push(Event::Notice(Notice::Warning { text: "heard" })),
+            Input::Closing => {}
             Input::Tick => effects.emit.push(Event::Notice(Notice::Warning { text: "ticked" })),
         }
         effects

@@ -71,10 +71,18 @@ impl<M: Mls> Engine<M> {
             }
             Command::GroupList {} => Some(Ok(Answer::Groups { groups: self.group_rows().into_values().collect() })),
             Command::GroupPage { limit, before, after } => Some(self.group_page(limit, before, after)),
-            Command::GroupShow { group } => Some(match self.knocking.get(&group) {
-                Some(knocking) => Ok(knocking.show()),
-                None => self.group(&group).and_then(Group::show),
-            }),
+            Command::GroupShow { group } => {
+                let shown = match self.knocking.get(&group) {
+                    Some(knocking) => Ok(knocking.show()),
+                    None => self.group(&group).and_then(Group::show),
+                };
+                Some(shown.map(|mut answer| {
+                    if let Answer::Group { relays, .. } = &mut answer {
+                        *relays = self.with_paths(&group, std::mem::take(relays));
+                    }
+                    answer
+                }))
+            }
             Command::GroupSet { group, charter, history_days, slow_mode_s, shield, relays } => {
                 let charter = charter.map(Into::into);
                 let body = OpBody::SetPolicy { charter, history_days, slow_mode_s, shield, relays, successors: None };
@@ -138,7 +146,9 @@ impl<M: Mls> Engine<M> {
             Command::MessageStatus { group, message } => Some(self.group(&group).and_then(|g| g.status(&message))),
             Command::RelayAdd { group, address } => on!(group, |g, ctx| g.add_relay(address, ctx)),
             Command::RelayRemove { group, address } => on!(group, |g, ctx| g.remove_relay(&address, ctx)),
-            Command::RelayList { group } => Some(self.group(&group).map(|g| Answer::Relays { relays: g.relay_rows() })),
+            Command::RelayList { group } => {
+                Some(self.group(&group).map(|g| Answer::Relays { relays: self.with_paths(&group, g.relay_rows()) }))
+            }
             Command::NetworkSync { group } => {
                 let ids: Vec<_> = self.groups.keys().filter(|g| group.is_none_or(|w| w == **g)).copied().collect();
                 if ids.is_empty() && group.is_some() {
@@ -194,9 +204,10 @@ impl<M: Mls> Engine<M> {
     fn status(&self) -> Answer {
         let joined = || self.groups.values().filter(|g| g.is_joined());
         let mut relays: BTreeMap<String, RelayRow> = BTreeMap::new();
-        for row in joined().flat_map(Group::relay_rows) {
+        for row in joined().flat_map(|group| self.with_paths(&group.id, group.relay_rows())) {
             let known = relays.entry(row.address.clone()).or_insert_with(|| RelayRow { held: 0, ..row.clone() });
             known.held += row.held;
+            known.sees_address |= row.sees_address;
         }
         Answer::Status {
             locked: false,
@@ -208,6 +219,14 @@ impl<M: Mls> Engine<M> {
             relays: relays.into_values().collect(),
             store_bytes: 0,
         }
+    }
+
+    /// Which of a group's relays see this computer's address.
+    fn with_paths(&self, group: &GroupId, mut rows: Vec<RelayRow>) -> Vec<RelayRow> {
+        for row in &mut rows {
+            row.sees_address = self.seen_by.contains(&(*group, row.address.clone()));
+        }
+        rows
     }
 
     fn persona_name(&mut self, choice: Option<PersonaChoice>) -> Result<String, Refusal> {

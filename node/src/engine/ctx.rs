@@ -2,20 +2,24 @@
 
 use hearth_crypto::mls::Mls;
 use hearth_protocol::{
-    id::GroupId,
+    id::{GroupId, hash},
     time::{Day, Timestamp},
 };
 use rand::{CryptoRng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 
 use super::{
-    Effects,
+    Effects, EngineConfig,
+    cover::Cover,
     lane::{LaneCommand, Ticket},
 };
 use crate::{
     app::{Answer, CommandId, Event, Notice, Refusal},
     store::{Bucket, Table, Write},
 };
+
+/// Enough for a few hundred commits of a small group, and for those of a week of a large one.
+const DAG_BYTES: usize = 4 * 1024 * 1024;
 
 /// What all groups of one engine work with.
 pub(crate) struct Shared<M> {
@@ -26,16 +30,20 @@ pub(crate) struct Shared<M> {
     pub(crate) commons: Vec<String>,
     /// A group that keeps more of its DAG moves its base.
     dag_bytes: usize,
+    /// In private modes.
+    pub(crate) cover: Option<Cover>,
 }
 
 impl<M: Mls> Shared<M> {
-    pub(crate) fn new(mls: M, seed: [u8; 32], dag_bytes: usize) -> Self {
-        Self { mls, rng: ChaCha20Rng::from_seed(seed), next_ticket: 0, commons: Vec::new(), dag_bytes }
+    pub(crate) fn new(mls: M, seed: [u8; 32], config: &EngineConfig) -> Self {
+        let dag_bytes = config.dag_bytes.unwrap_or(DAG_BYTES);
+        let cover = config.covered.then(|| Cover::new(hash(&[b"cover", &seed])));
+        Self { mls, rng: ChaCha20Rng::from_seed(seed), next_ticket: 0, commons: Vec::new(), dag_bytes, cover }
     }
 
     pub(crate) fn ctx<'a>(&'a mut self, now: Timestamp, fx: &'a mut Effects) -> Ctx<'a, M> {
-        let Self { mls, rng, next_ticket, commons, dag_bytes } = self;
-        Ctx { mls, now, rng, fx, next_ticket, commons, dag_bytes: *dag_bytes }
+        let Self { mls, rng, next_ticket, commons, dag_bytes, cover } = self;
+        Ctx { mls, now, rng, fx, next_ticket, commons, dag_bytes: *dag_bytes, cover: *cover }
     }
 }
 
@@ -48,6 +56,7 @@ pub(crate) struct Ctx<'a, M: Mls> {
     next_ticket: &'a mut u64,
     pub(crate) commons: &'a [String],
     pub(crate) dag_bytes: usize,
+    pub(crate) cover: Option<Cover>,
 }
 
 impl<M: Mls> Ctx<'_, M> {

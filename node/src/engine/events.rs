@@ -19,6 +19,12 @@ impl<M: Mls> Engine<M> {
     pub(super) fn lane(&mut self, event: LaneEvent, now: Timestamp, fx: &mut Effects) {
         match event {
             LaneEvent::CommonsListening { addresses } => self.shared.commons = addresses,
+            LaneEvent::RelayPath { group, address, sees_address: true } => {
+                self.seen_by.insert((group, address));
+            }
+            LaneEvent::RelayPath { group, address, sees_address: false } => {
+                self.seen_by.remove(&(group, address));
+            }
             LaneEvent::CommonsPeers { addresses } => {
                 self.remember(addresses, fx);
                 for id in self.groups.keys().copied().collect::<Vec<_>>() {
@@ -33,6 +39,9 @@ impl<M: Mls> Engine<M> {
             }
             event => {
                 let Some(group) = group_of(&event) else { return };
+                if let LaneEvent::RelayDown { address, .. } = &event {
+                    self.seen_by.remove(&(group, address.clone()));
+                }
                 if self.attempts.contains_key(&group) {
                     self.attempt(&group, now, fx, |attempt, ctx| attempt.on_lane(event, ctx));
                 } else if self.knocking.get(&group).is_some_and(|k| k.listens(now)) {
@@ -86,6 +95,9 @@ fn group_of(event: &LaneEvent) -> Option<GroupId> {
         | LaneEvent::RelayDown { group, .. }
         | LaneEvent::RelayAnswer { group, .. }
         | LaneEvent::RelayPush { group, .. } => Some(*group),
-        LaneEvent::CommonsListening { .. } | LaneEvent::CommonsPeers { .. } | LaneEvent::DhtFound { .. } => None,
+        LaneEvent::CommonsListening { .. }
+        | LaneEvent::CommonsPeers { .. }
+        | LaneEvent::DhtFound { .. }
+        | LaneEvent::RelayPath { .. } => None,
     }
 }

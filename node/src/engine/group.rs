@@ -485,7 +485,7 @@ impl<M: Mls> Group<M> {
             LaneEvent::LinkDown { link, .. } => self.link_down(link, ctx),
             LaneEvent::Message { link, message, .. } => self.link_message(link, &message, ctx),
             LaneEvent::DhtFound { key, value } => self.card_found(&key, &value, ctx),
-            LaneEvent::CommonsListening { .. } | LaneEvent::CommonsPeers { .. } => {}
+            LaneEvent::CommonsListening { .. } | LaneEvent::CommonsPeers { .. } | LaneEvent::RelayPath { .. } => {}
         }
     }
 

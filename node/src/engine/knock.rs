@@ -233,7 +233,10 @@ impl Knocking {
             Some(Some(_)) => RelayState::Ok,
             _ => RelayState::Unreachable,
         };
-        let relay = |address: &String| RelayRow { address: address.clone(), state: state(address), held: 0 };
+        let relay = |address: &String| {
+            let (address, state) = (address.clone(), state(address));
+            RelayRow { address, state, held: 0, sees_address: false }
+        };
         Answer::Group {
             group: self.group(),
             name: self.row.group_name.clone(),

@@ -227,6 +227,15 @@ pub enum LaneEvent {
         /// Frame.
         frame: Vec<u8>,
     },
+    /// On which path a relay is reached; before each [`LaneEvent::RelayUp`].
+    RelayPath {
+        /// Group.
+        group: GroupId,
+        /// Relay.
+        address: String,
+        /// Whether the relay sees this computer's address.
+        sees_address: bool,
+    },
     /// A relay session is up and greeted.
     RelayUp {
         /// Group.

@@ -22,6 +22,7 @@ use super::{
     commons::{Commons, CommonsConfig, CommonsError, CommonsEvent, CommonsHandle, CommonsLimits, Identity},
     lane::{self, LaneSetup},
     outbox::Outbox,
+    reach::{Reach, Way},
     session::{self, Request, SessionSetup, Target},
 };
 use crate::{
@@ -40,6 +41,9 @@ const EVENTS: usize = 256;
 const TASK_COMMANDS: usize = 256;
 /// Relays one group may have: its own three, and members' mailboxes.
 const RELAYS_OF_GROUP: usize = 64;
+/// In a private mode sessions of two groups do not begin at one time, or a relay could tell that they belong together: what
+/// begins within this time of another group's, or after a loss, waits up to as long.
+const STAGGER: Duration = Duration::from_secs(5);
 /// How long tasks have to end when the handle is gone.
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
@@ -47,6 +51,8 @@ const SHUTDOWN: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct NetConfig {
+    /// How others are reached.
+    pub reach: Reach,
     /// Where the commons listens: `/ip4/…/tcp/…` or `/ip6/…/tcp/…`. Lanes use the same interfaces on free ports.
     /// Empty: every IPv4 interface, a free port.
     pub listen: Vec<String>,
@@ -63,7 +69,7 @@ impl NetConfig {
     #[must_use]
     pub fn new(listen: Vec<String>, clock: Clock) -> Self {
         let ten = Duration::from_secs(10);
-        Self { listen, accept_within: ten, answer_within: ten, clock }
+        Self { reach: Reach::Direct, listen, accept_within: ten, answer_within: ten, clock }
     }
 }
 
@@ -109,6 +115,12 @@ impl NetHandle {
     }
 }
 
+/// A session with a relay, or with the own mailbox, and the way it takes.
+struct Session {
+    running: Running<Request>,
+    way: Option<Way>,
+}
+
 /// A running task and the way to it. Dropping `commands` ends the task; `ended` tells when.
 struct Running<T> {
     commands: mpsc::Sender<T>,
@@ -122,13 +134,16 @@ pub struct Net {
     events: mpsc::Sender<LaneEvent>,
     outbox: Outbox,
     lanes: HashMap<LaneKey, Running<LaneCommand>>,
-    sessions: BTreeMap<(GroupId, String), Running<Request>>,
+    sessions: BTreeMap<(GroupId, String), Session>,
     /// Sessions that are closing; a new one of the same name waits for its predecessor's last event.
     closing: BTreeMap<(GroupId, String), JoinHandle<()>>,
+    /// Whose sessions began last, and when.
+    begun: Option<(GroupId, Instant)>,
     ids: Arc<AtomicU64>,
     /// This member's mailbox, for its groups without relays: served to others by the commons.
     mailbox: MailboxService,
-    commons: CommonsHandle,
+    /// In a private mode there is none: it would be seen by everybody in it.
+    commons: Option<CommonsHandle>,
 }
 
 /// The member's own mailbox: in memory, and only this member makes queues in it.
@@ -149,16 +164,20 @@ impl Net {
     pub fn spawn(config: NetConfig) -> Result<(NetHandle, mpsc::Receiver<LaneEvent>), NetError> {
         let listen = address::lane_addresses(&config.listen)?;
         let mailbox = own_mailbox(config.clock)?;
-        let (commons, told) = Commons::spawn(CommonsConfig {
-            // Fresh at every start: nothing joins this run with the last.
-            identity: Identity::random()?,
-            listen: config.listen.clone(),
-            mailbox: mailbox.clone(),
-            entry: None,
-            limits: CommonsLimits::member(),
-            clock: config.clock,
-            metrics: Metrics::default(),
-        })?;
+        let (commons, told) = match config.reach.is_private() {
+            true => (None, None),
+            false => Commons::spawn(CommonsConfig {
+                // Fresh at every start: nothing joins this run with the last.
+                identity: Identity::random()?,
+                listen: config.listen.clone(),
+                mailbox: mailbox.clone(),
+                entry: None,
+                limits: CommonsLimits::member(),
+                clock: config.clock,
+                metrics: Metrics::default(),
+            })
+            .map(|(handle, told)| (Some(handle), Some(told)))?,
+        };
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (events, receiver) = mpsc::channel(EVENTS);
         let net = Self {
@@ -169,6 +188,7 @@ impl Net {
             lanes: HashMap::new(),
             sessions: BTreeMap::new(),
             closing: BTreeMap::new(),
+            begun: None,
             ids: Arc::new(AtomicU64::new(1)),
             mailbox,
             commons,
@@ -177,7 +197,7 @@ impl Net {
         Ok((NetHandle { commands }, receiver))
     }
 
-    async fn run(mut self, mut inbox: mpsc::Receiver<LaneCommand>, mut told: mpsc::Receiver<CommonsEvent>) {
+    async fn run(mut self, mut inbox: mpsc::Receiver<LaneCommand>, mut told: Option<mpsc::Receiver<CommonsEvent>>) {
         loop {
             tokio::select! {
                 command = inbox.recv(), if self.outbox.takes_commands() => match command {
@@ -186,7 +206,7 @@ impl Net {
                 },
                 () = self.outbox.flush(), if !self.outbox.is_empty() => {}
                 // A commons that has ended is no longer asked: the pattern disables the branch.
-                Some(event) = told.recv(), if self.outbox.has_room() => self.on_commons(event),
+                Some(event) = heard(&mut told), if self.outbox.has_room() => self.on_commons(event),
             }
         }
         self.shut_down().await;
@@ -211,7 +231,7 @@ impl Net {
     async fn shut_down(self) {
         let deadline = Instant::now() + SHUTDOWN;
         let lanes = self.lanes.into_values().map(|lane| lane.ended);
-        let sessions = self.sessions.into_values().map(|session| session.ended);
+        let sessions = self.sessions.into_values().map(|session| session.running.ended);
         // Their command channels are dropped here, which is what ends them.
         let ended: Vec<JoinHandle<()>> = lanes.chain(sessions).chain(self.closing.into_values()).collect();
         for task in ended {
@@ -224,6 +244,8 @@ impl Net {
 
     async fn obey(&mut self, command: LaneCommand) {
         match command {
+            // A lane is a swarm that members dial: there is none in a private mode, whatever is asked.
+            LaneCommand::Open { .. } if self.config.reach.is_private() => {}
             LaneCommand::Open { lane, gate, topics, members } if !self.lanes.contains_key(&lane) => {
                 let setup = LaneSetup {
                     lane,
@@ -258,7 +280,7 @@ impl Net {
             LaneCommand::Relay { group, address, ticket, action, signer } => {
                 let request = Request { ticket, action, signer };
                 let unsent = match self.sessions.get(&(group, address)) {
-                    Some(session) => session.commands.send(request).await.is_err(),
+                    Some(session) => session.running.commands.send(request).await.is_err(),
                     None => true,
                 };
                 if unsent {
@@ -266,54 +288,81 @@ impl Net {
                     self.outbox.push(LaneEvent::RelayAnswer { group, ticket, answer });
                 }
             }
-            LaneCommand::DhtBootstrap { addresses } => self.asked(self.commons.bootstrap(addresses)),
-            LaneCommand::DhtPut { key, value } => self.asked(self.commons.put(key, value)),
-            LaneCommand::DhtGet { key } => self.asked(self.commons.get(key)),
+            LaneCommand::DhtBootstrap { addresses } => self.ask(|commons| commons.bootstrap(addresses)),
+            LaneCommand::DhtPut { key, value } => self.ask(|commons| commons.put(key, value)),
+            LaneCommand::DhtGet { key } => self.ask(|commons| commons.get(key)),
         }
     }
 
     /// The engine looks records up and stores them again and again: one lost ask delays, and loses nothing.
-    fn asked(&self, result: Result<(), CommonsError>) {
-        if let Err(error) = result {
+    fn ask(&self, ask: impl FnOnce(&CommonsHandle) -> Result<(), CommonsError>) {
+        if let Some(Err(error)) = self.commons.as_ref().map(ask) {
             tracing::debug!(%error, "the commons refused an ask");
         }
     }
 
-    /// What an address of `Relays` stands for.
-    fn target(&self, address: &str) -> Option<Target> {
-        if address == OWN_MAILBOX { Some(Target::Own(self.mailbox.clone())) } else { Target::parse(address) }
+    /// How long sessions of a group wait before they begin, and at most before they begin again.
+    fn waits(&mut self, group: GroupId) -> (Duration, Duration) {
+        if !self.config.reach.is_private() {
+            return (Duration::ZERO, Duration::ZERO);
+        }
+        let now = Instant::now();
+        let close = self.begun.is_some_and(|(of, at)| of != group && now.duration_since(at) < STAGGER);
+        self.begun = Some((group, now));
+        let wait = if close {
+            STAGGER.mul_f64(f64::from(rand::random::<u16>()) / f64::from(u16::MAX))
+        } else {
+            Duration::ZERO
+        };
+        (wait, STAGGER)
     }
 
-    /// Keeps sessions of `group` with exactly `addresses`.
+    /// Keeps sessions of `group` with exactly `addresses`, each on the way that these leave it.
     fn relays(&mut self, group: GroupId, addresses: Vec<String>) {
         self.closing.retain(|_, ended| !ended.is_finished());
         let wanted: BTreeSet<String> = addresses.into_iter().take(RELAYS_OF_GROUP).collect();
-        let of_group = self.sessions.keys().filter(|(of, _)| *of == group);
-        let gone: Vec<(GroupId, String)> = of_group.filter(|(_, name)| !wanted.contains(name)).cloned().collect();
-        for name in gone {
+        let way = |address: &str| self.config.reach.way(address, &wanted);
+        let of_group = self.sessions.iter().filter(|((of, _), _)| *of == group);
+        let gone = of_group.filter(|((_, name), session)| !wanted.contains(name) || session.way != way(name));
+        for name in gone.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             if let Some(session) = self.sessions.remove(&name) {
-                self.closing.insert(name, session.ended);
+                self.closing.insert(name, session.running.ended);
             }
         }
-        for address in wanted {
-            let name = (group, address);
+        let waits = self.waits(group);
+        for address in &wanted {
+            let name = (group, address.clone());
             if self.sessions.contains_key(&name) {
                 continue;
             }
-            let Some(target) = self.target(&name.1) else {
-                tracing::warn!("a relay's address cannot be dialled");
-                continue;
+            let way = self.config.reach.way(address, &wanted);
+            let target = match &way {
+                _ if address == OWN_MAILBOX => Target::Own(self.mailbox.clone()),
+                Some(way) => way.target(),
+                None => {
+                    tracing::warn!("an address is not dialled in this mode");
+                    continue;
+                }
             };
             let setup = SessionSetup {
                 group,
                 address: name.1.clone(),
                 target,
                 answer_within: self.config.answer_within,
+                waits: if address == OWN_MAILBOX { Default::default() } else { waits },
                 after: self.closing.remove(&name),
             };
             let (commands, inbox) = mpsc::channel(TASK_COMMANDS);
             let ended = tokio::spawn(session::run(setup, inbox, Outbox::new(self.events.clone())));
-            self.sessions.insert(name, Running { commands, ended });
+            self.sessions.insert(name, Session { running: Running { commands, ended }, way });
         }
+    }
+}
+
+/// The next event of a commons that may not be there.
+async fn heard(told: &mut Option<mpsc::Receiver<CommonsEvent>>) -> Option<CommonsEvent> {
+    match told {
+        Some(told) => told.recv().await,
+        None => std::future::pending().await,
     }
 }

@@ -61,7 +61,11 @@ pub(super) fn reachable<'a>(listening: impl IntoIterator<Item = &'a Multiaddr>) 
 
 /// Reads `text` as IP and TCP port with or without `/p2p/…`. Nothing else is ever dialled: no names, so no DNS.
 pub(super) fn target(text: &str) -> Option<(Multiaddr, Option<PeerId>)> {
-    let address: Multiaddr = text.parse().ok()?;
+    parts(&text.parse().ok()?)
+}
+
+/// The same of a parsed address.
+pub(super) fn parts(address: &Multiaddr) -> Option<(Multiaddr, Option<PeerId>)> {
     let mut parts = address.iter();
     let (ip @ (Protocol::Ip4(_) | Protocol::Ip6(_)), tcp @ Protocol::Tcp(_)) = (parts.next()?, parts.next()?) else {
         return None;

@@ -23,8 +23,6 @@ use self::{
 use super::{backoff::Backoff, outbox::Outbox};
 use crate::engine::lane::{LaneEvent, RelayFailure, Ticket};
 
-/// How long a connection may take; short, so that a dead network is noticed to be back within ten seconds.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A session that lasted this long was a good one: its loss is followed by a retry at once.
 const GOOD_AFTER: Duration = Duration::from_secs(5);
 
@@ -46,6 +44,9 @@ pub(super) struct SessionSetup {
     pub(super) target: Target,
     /// How long the relay may take for its greeting and for each answer.
     pub(super) answer_within: Duration,
+    /// How long to wait before the first connection, and up to which time by chance before each that follows a loss:
+    /// sessions that begin together could be told to belong together.
+    pub(super) waits: (Duration, Duration),
     /// An earlier session with the same name that is still closing: its last event must come first.
     pub(super) after: Option<JoinHandle<()>>,
 }
@@ -54,6 +55,7 @@ pub(super) struct SessionSetup {
 struct Voice {
     group: GroupId,
     address: String,
+    sees_address: bool,
     outbox: Outbox,
 }
 
@@ -84,8 +86,9 @@ impl Voice {
 /// Runs a session, reconnecting, until `requests` closes.
 pub(super) async fn run(mut setup: SessionSetup, mut requests: mpsc::Receiver<Request>, outbox: Outbox) {
     let after = setup.after.take();
-    let mut voice = Voice { group: setup.group, address: setup.address, outbox };
-    let _ = attempts(&mut voice, &mut requests, &setup.target, (setup.answer_within, after)).await;
+    let sees_address = setup.target.sees_address();
+    let mut voice = Voice { group: setup.group, address: setup.address, sees_address, outbox };
+    let _ = attempts(&mut voice, &mut requests, (&setup.target, setup.waits, setup.answer_within), after).await;
     requests.close();
     while let Some(request) = requests.recv().await {
         voice.answer(request.ticket, Err(RelayFailure::Unreachable));
@@ -97,16 +100,17 @@ pub(super) async fn run(mut setup: SessionSetup, mut requests: mpsc::Receiver<Re
 async fn attempts(
     voice: &mut Voice,
     requests: &mut mpsc::Receiver<Request>,
-    target: &Target,
-    (answer_within, after): (Duration, Option<JoinHandle<()>>),
+    (target, (first, jitter), answer_within): (&Target, (Duration, Duration), Duration),
+    after: Option<JoinHandle<()>>,
 ) -> Option<()> {
     if let Some(after) = after {
         let _ = voice.meanwhile(requests, after).await?;
     }
+    voice.meanwhile(requests, tokio::time::sleep(first)).await?;
     let mut backoff = Backoff::default();
     loop {
         let begun = Instant::now();
-        let connected = voice.meanwhile(requests, connect(target, CONNECT_WITHIN, answer_within)).await?;
+        let connected = voice.meanwhile(requests, connect(target, answer_within)).await?;
         let end = match connected {
             Ok(connected) => Live::new(connected, answer_within).serve(voice, requests).await,
             Err(failure) => End::Lost(failure),
@@ -114,11 +118,14 @@ async fn attempts(
         match end {
             End::Closed => return None,
             End::Lost(RelayFailure::Misbehaved) => backoff.skip_first(),
-            End::Lost(RelayFailure::Unreachable) if begun.elapsed() >= GOOD_AFTER + CONNECT_WITHIN => backoff.reset(),
+            End::Lost(RelayFailure::Unreachable) if begun.elapsed() >= GOOD_AFTER + target.connect_within() => {
+                backoff.reset()
+            }
             End::Lost(RelayFailure::Unreachable) => {}
         }
         // The wait counts from the attempt's begin, so that a network without answers costs no more than one that refuses.
-        let wait = backoff.next(f64::from(rand::random::<u16>()) / f64::from(u16::MAX));
+        let by_chance = || f64::from(rand::random::<u16>()) / f64::from(u16::MAX);
+        let wait = backoff.next(by_chance()) + jitter.mul_f64(by_chance());
         voice.meanwhile(requests, tokio::time::sleep_until((begun + wait).max(Instant::now()))).await?;
     }
 }

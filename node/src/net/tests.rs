@@ -1,5 +1,6 @@
 //! Whole networks on loopback.
 
+mod entries;
 mod forgers;
 mod holders;
 mod lanes;

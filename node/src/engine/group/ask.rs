@@ -124,7 +124,7 @@ impl<M: Mls> Group<M> {
             let state =
                 states.iter().find(|(a, _)| a == address).map_or(crate::app::RelayState::Unreachable, |(_, s)| *s);
             let held = self.desk.sessions.get(address).map_or(0, |s| s.held);
-            RelayRow { address: address.clone(), state, held }
+            RelayRow { address: address.clone(), state, held, sees_address: false }
         };
         self.relays().iter().map(row).collect()
     }

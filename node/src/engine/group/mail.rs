@@ -195,6 +195,10 @@ impl<M: Mls> Group<M> {
         // Who was removed says nothing but what it signs since then: the rest waits for it to be a member again.
         for (number, part) in self.outbox.wanting(address, room, &open, self.removed_at) {
             let Some(item) = self.outbox.get(number) else { continue };
+            if let Some(until) = ctx.cover.and_then(|cover| cover.until(address, item, ctx.now)) {
+                // What was written later waits behind it: a relay's order is that of writing.
+                return ctx.wake_at(until);
+            }
             let day = (!item.control).then_some(item.day);
             let (Some(queue), Some(bytes)) = (self.desk.queue_for(address, &item.network, day), item.parts.get(part))
             else {

@@ -16,6 +16,7 @@ use hearth_protocol::{
     limits::ACK_IDS_MAX,
     op::{OpBody, Role},
     packet::{Packet, SharedEnvelopes},
+    time::Timestamp,
 };
 
 use super::{Group, ask::COMES_BACK, rows};
@@ -328,9 +329,16 @@ impl<M: Mls> Group<M> {
     fn acknowledge(&mut self, id: EnvelopeId, ctx: &mut Ctx<'_, M>) {
         self.acks.insert(id);
         let many = self.view.members.len() > ACK_AT_ONCE_MEMBERS;
-        let wait = if many { ACK_LAZY_MS } else { ACK_MS };
+        let wait = if many { ACK_LAZY_MS } else { ctx.cover.map_or(ACK_MS, |cover| cover.ack_wait_ms(ctx.now)) };
         let at = *self.ack_at.get_or_insert(ctx.now.plus_ms(wait));
         ctx.wake_at(at);
+    }
+
+    /// Nothing waits for cover any more.
+    pub(crate) fn hurry(&mut self) {
+        if self.view.members.len() <= ACK_AT_ONCE_MEMBERS && self.ack_at.is_some() {
+            self.ack_at = Some(Timestamp(0));
+        }
     }
 
     /// In larger groups acknowledgements go out together with a message.

@@ -3,7 +3,7 @@
 use hearth_crypto::model::ModelMls;
 
 use super::*;
-use crate::engine::{Effects, ctx::Shared, dag::Alone};
+use crate::engine::{Effects, EngineConfig, ctx::Shared, dag::Alone};
 
 /// When everything happens: 2026-01-01T00:00:00Z.
 pub(super) const NOW: Timestamp = Timestamp(1_767_225_600_000);
@@ -20,7 +20,8 @@ impl Lone {
         let Alone { mls, keys, group: id, log, dag } = alone;
         let networks = vec![first_network(&dag)];
         let mut group = Group::new(Start { id, keys, log, dag, networks }, NOW.day());
-        let mut shared = Shared::new(mls, [3; 32], usize::MAX);
+        let mut shared =
+            Shared::new(mls, [3; 32], &EngineConfig { dag_bytes: Some(usize::MAX), ..EngineConfig::default() });
         let mut effects = Effects::default();
         group.refresh_view(&mut shared.ctx(NOW, &mut effects));
         Self { group, shared }

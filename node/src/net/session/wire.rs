@@ -4,13 +4,10 @@ use hearth_protocol::mailbox::{Frame, Request};
 use libp2p::Stream;
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use super::{
-    connect::{Driver, is_garbage},
-    pending::UNDER_WAY_MAX,
-};
+use super::{connect::is_garbage, pending::UNDER_WAY_MAX};
 use crate::{
     engine::lane::RelayFailure,
-    net::framing::Framed,
+    net::{dial::Driver, framing::Framed},
     relay::{Answers, Asker},
 };
 

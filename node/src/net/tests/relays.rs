@@ -13,7 +13,7 @@ use super::*;
 use crate::{
     engine::lane::{MEMBER_RELAY, OWN_MAILBOX, RelayFailure, Ticket},
     net::{
-        commons::{Commons, CommonsConfig, CommonsEvent, CommonsHandle, CommonsLimits, Identity},
+        commons::{Commons, CommonsConfig, CommonsEvent, CommonsHandle, CommonsLimits, EntryConfig, Identity},
         dht::tests::record,
     },
     relay::{
@@ -47,26 +47,38 @@ pub(super) fn put(n: u8, byte: u8) -> Action {
 
 /// A relay as volunteers run it, but with its mailbox in memory.
 pub(super) struct Relay {
-    identity: Identity,
+    pub(super) identity: Identity,
     mailbox: MailboxService,
-    handle: CommonsHandle,
+    pub(super) handle: CommonsHandle,
+    pub(super) metrics: Metrics,
     pub(super) address: String,
 }
 
 impl Relay {
     pub(super) async fn start() -> Self {
+        Self::run_by(None).await
+    }
+
+    pub(super) async fn run_by(operator: Option<&str>) -> Self {
+        let metrics = Metrics::default();
         let identity = Identity::random().unwrap();
         let quotas = Quotas { pow_bits: 8, ..Quotas::default() };
         let store = Mailbox::new(MemoryStore::default(), identity.relay_key(), Policy::Open, quotas).unwrap();
         let (mailbox, _) = MailboxService::spawn(store, clock, Metrics::default()).unwrap();
-        let (handle, address) = Self::listen(&identity, &mailbox, "/ip4/127.0.0.1/tcp/0").await;
-        Self { identity, mailbox, handle, address }
+        let on = ("/ip4/127.0.0.1/tcp/0", operator, &metrics);
+        let (handle, address) = Self::listen(&identity, &mailbox, on).await;
+        Self { identity, mailbox, handle, metrics, address }
     }
 
-    async fn listen(identity: &Identity, mailbox: &MailboxService, on: &str) -> (CommonsHandle, String) {
+    async fn listen(
+        identity: &Identity,
+        mailbox: &MailboxService,
+        (on, operator, metrics): (&str, Option<&str>, &Metrics),
+    ) -> (CommonsHandle, String) {
         let (identity, mailbox, limits) = (identity.clone(), mailbox.clone(), CommonsLimits::member());
-        let listen = vec![on.to_owned()];
-        let config = CommonsConfig { identity, listen, mailbox, entry: None, limits, clock, metrics: Metrics::default() };
+        let (listen, metrics) = (vec![on.to_owned()], metrics.clone());
+        let entry = Some(EntryConfig { operator: operator.map(str::to_owned), streams: 4 });
+        let config = CommonsConfig { identity, listen, mailbox, entry, limits, clock, metrics };
         let (handle, mut events) = Commons::spawn(config).unwrap();
         let address = loop {
             match timeout(PATIENCE, events.recv()).await.unwrap().unwrap() {
@@ -187,7 +199,7 @@ async fn many_requests_at_once_are_each_answered_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_relay_that_comes_back_is_found_within_ten_seconds() {
-    let Relay { identity, mailbox, handle, address } = Relay::start().await;
+    let Relay { identity, mailbox, handle, metrics, address } = Relay::start().await;
     let name = format!("{address}/p2p/{}", identity.peer_id());
     let mut node = Node::new(config());
     node.relays(&[&name]);
@@ -213,7 +225,7 @@ async fn a_relay_that_comes_back_is_found_within_ten_seconds() {
         drop(timeout(PATIENCE, nobody.accept()).await.expect("not tried again").unwrap());
     }
     drop(nobody);
-    let (_handle, again) = Relay::listen(&identity, &mailbox, &address).await;
+    let (_handle, again) = Relay::listen(&identity, &mailbox, (&address, None, &metrics)).await;
     assert_eq!(again, address);
     let up = timeout(Duration::from_secs(10), node.relay_up(&name)).await;
     assert_eq!(up.expect("not back in time"), identity.relay_key());
