@@ -134,6 +134,16 @@ fn many_knocks() {
     all(seeds(0..300), |seed| Plan { knock: true, ..Plan::new(seed) }, with_model);
 }
 
+/// The same worlds, where some are in relayed mode, or all: other members never meet them.
+#[test]
+fn many_relayed() {
+    fn plan(seed: u64) -> Plan {
+        let some = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        Plan { relayed: if seed.is_multiple_of(4) { u64::MAX } else { some }, ..Plan::new(seed) }
+    }
+    all(seeds(0..300), plan, with_model);
+}
+
 #[test]
 fn seeds_with_real_mls() {
     all(seeds(0..1_000), Plan::new, with_openmls);
