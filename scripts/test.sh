@@ -39,7 +39,7 @@ step "clippy"
 "$cargo" clippy --release --locked --workspace --all-targets -- -D warnings
 
 step "build"
-"$cargo" build --release --locked --workspace --all-targets
+"$cargo" build --release --locked --workspace --lib --bins --examples --tests
 
 step "tests"
 status=0

@@ -19,6 +19,8 @@ mod forks;
 mod history;
 #[path = "attacks/joins.rs"]
 mod joins;
+#[path = "attacks/liars.rs"]
+mod liars;
 #[path = "attacks/rights.rs"]
 mod rights;
 

@@ -21,6 +21,8 @@ mod coming_back;
 mod crashes;
 #[path = "sim/healing.rs"]
 mod healing;
+#[path = "sim/invites.rs"]
+mod invites;
 #[path = "sim/past.rs"]
 mod past;
 #[path = "sim/recovers.rs"]

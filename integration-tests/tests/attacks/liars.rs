@@ -1,7 +1,5 @@
 //! A relay or a peer that says what it likes: the engine loses nothing, and is not led in circles. Simulated time, model MLS.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "test code outside of test functions")]
-
 use hearth_crypto::model::ModelMls;
 use hearth_node::{
     app::{self, Command, CommandId, Delivery, Event, Join},

@@ -1,7 +1,5 @@
 //! When an invite ends: the engine by itself, on a clock of its own.
 
-#![allow(clippy::panic, reason = "test code outside of test functions")]
-
 use hearth_crypto::{mls::Suite, model::ModelMls};
 use hearth_node::{
     app::{Answer, Command, CommandId, Event, Join, Kind, Refusal, Secret},
