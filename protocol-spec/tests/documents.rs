@@ -96,6 +96,8 @@ fn the_limits_are_the_codes() {
         DEVICES_GONE_MAX,
         INVITE_USES_MAX,
         MEMBERS_MAX,
+        OPERATOR_MAX,
+        ENTRY_RELAYS_MAX,
         CARD_BYTES,
         PEER_ID_MAX,
         CARD_ADDRESSES_MAX,
