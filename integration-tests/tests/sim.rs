@@ -117,6 +117,7 @@ fn all(seeds: Range<u64>, plan: fn(u64) -> Plan, run: impl Fn(&Plan) -> Result<R
     assert!(said > 0, "nothing was said");
 }
 
+/// `make test` runs those up to 20,000 too, beside everything else.
 #[test]
 fn many_seeds_with_model_mls() {
     all(seeds(0..5_000), Plan::new, with_model);
