@@ -13,13 +13,11 @@
 //! | [`log`] | the ops, their causes, those that still wait for a cause |
 //! | [`author`] | writing ops; the keys of an invite |
 //! | [`state`] | what a closure says: roster, settings, invites, revocations |
-//! | [`checkpoint`] | what is left of a closure that everybody knows |
 //! | [`judge`] | whether a commit does exactly what the log demands |
 
 pub mod author;
 mod ballot;
 mod bits;
-pub mod checkpoint;
 mod fold;
 pub mod judge;
 pub mod log;
@@ -38,7 +36,6 @@ use hearth_protocol::{
 
 pub use author::{At, InviteKeys, Seat, genesis};
 pub use ballot::Ballot;
-pub use checkpoint::Checkpoint;
 pub use log::{Inserted, PolicyLog};
 pub use rights::{Refusal, Standing};
 pub use state::{
@@ -71,9 +68,6 @@ pub enum OpError {
     /// A Join that names no invite among its causes, a slot beyond its uses, or lacks the invite key's signature.
     #[error("the join does not fit its invite")]
     Join,
-    /// It does not know what the log was compacted to: nobody realises it any more. Its author may say it again.
-    #[error("the op comes too late: say it again")]
-    Late,
     /// Asked to write an op of which something that travels beside it is not here.
     #[error("what the op names is not here")]
     Attachment,

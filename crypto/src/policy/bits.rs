@@ -18,11 +18,6 @@ impl Bits {
         }
     }
 
-    /// Whether everything in `other` is here.
-    pub(crate) fn covers(&self, other: &Self) -> bool {
-        other.0.iter().zip(0usize..).all(|(word, at)| word & !self.0.get(at).copied().unwrap_or(0) == 0)
-    }
-
     /// Whether anything in `other` is here.
     pub(crate) fn meets(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).any(|(mine, theirs)| mine & theirs != 0)

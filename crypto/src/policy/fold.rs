@@ -14,7 +14,6 @@ use super::{
     Motion,
     ballot::{Ballot, Decided, Vote},
     bits::Bits,
-    checkpoint::Ground,
     log::Entry,
     person::{Event, Grant, Kind, Person, Signature},
     rights::{Elders, Right, needed},
@@ -49,8 +48,6 @@ pub(crate) struct Fold<'a> {
     pub(crate) set: Bits,
     /// What was passed over as void.
     pub(crate) void: Bits,
-    /// What the log was resumed from.
-    ground: Option<&'a Ground>,
     /// Whether seniority had a say.
     pub(crate) asked: bool,
     pub(crate) genesis: Option<&'a Entry>,
@@ -68,17 +65,8 @@ pub(crate) struct Fold<'a> {
 }
 
 impl<'a> Fold<'a> {
-    pub(crate) fn passing_over(void: Bits, ground: Option<&'a Ground>) -> Self {
-        let mut fold = Self { void, ground, ..Self::default() };
-        for (persona, gone) in ground.into_iter().flat_map(|ground| &ground.gone) {
-            fold.person(*persona).gone.clone_from(gone);
-        }
-        fold
-    }
-
-    /// Writes in force, of every field.
-    pub(crate) fn writes(&self) -> impl Iterator<Item = &'a Entry> {
-        self.writes.iter().flatten().copied()
+    pub(crate) fn passing_over(void: Bits) -> Self {
+        Self { void, ..Self::default() }
     }
 
     pub(crate) fn role(&self, persona: &PersonaId) -> Option<(Role, Vec<Grant>)> {
@@ -118,8 +106,7 @@ impl<'a> Fold<'a> {
                 self.person(*subject).adds.push((entry, role));
             }
             OpBody::Invite { .. } => {
-                let (closed, taken) = self.ground.and_then(|g| g.invites.get(&entry.id)).cloned().unwrap_or_default();
-                self.invites.insert(entry.id, Invited { entry, closed, taken });
+                self.invites.insert(entry.id, Invited { entry, closed: false, taken: BTreeMap::new() });
             }
             OpBody::InviteRevoke { invite } => {
                 if let Some(named) = self.invites.get_mut(invite) {
@@ -175,12 +162,11 @@ impl<'a> Fold<'a> {
 
     fn read_join(&mut self, entry: &'a Entry, invite: &OpId, slot: u32) {
         let Some(named) = self.invites.get_mut(invite) else { return };
-        let kept = self.ground.is_some_and(|ground| ground.all.contains(entry.index));
-        if named.taken.contains_key(&slot) && !kept {
+        if named.taken.contains_key(&slot) {
             self.late.push(entry.index);
             return;
         }
-        named.taken.entry(slot).or_insert(entry.author());
+        named.taken.insert(slot, entry.author());
         let OpBody::Invite { role, .. } = &named.entry.content.body else { return };
         let role = self.first_role(*role);
         self.person(entry.author()).adds.push((entry, role));

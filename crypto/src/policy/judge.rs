@@ -46,9 +46,6 @@ pub struct Parent<'a> {
     pub state: &'a PolicyState,
     /// Seniority as read here.
     pub seniority: &'a dyn Seniority,
-    /// Heads of a node far enough above that its checkpoint may have replaced what lies below: every op that is realised
-    /// here knows all of them. Empty where nothing was compacted.
-    pub settled: &'a [OpId],
     /// Nodes of classes 1 to 3 by the commit's author at and above the parent, since the last one of class 0.
     pub light_nodes: usize,
 }
@@ -107,9 +104,6 @@ pub enum PolicyViolation {
     /// A Join is in force only where an ancestor realised it.
     #[error("the commit's policy heads rest on a join that no ancestor realised")]
     UnrealisedJoin,
-    /// An op that is new here does not know what was settled before: it has to be said again.
-    #[error("the commit realises an op that comes too late")]
-    Late,
     /// The roster root is not that of the heads.
     #[error("the commit's roster root does not match its policy heads")]
     RosterRoot,
@@ -263,9 +257,6 @@ impl Case<'_> {
         if !self.log.covers(&state.heads, &op.prev) {
             return Err(PolicyViolation::OpAhead);
         }
-        if !self.knows_settled(op) {
-            return Err(PolicyViolation::Late);
-        }
         if op.persona != author.persona || op.device != author.device {
             return Err(PolicyViolation::ForeignLeaf);
         }
@@ -363,9 +354,6 @@ impl Case<'_> {
         if self.new_ops().any(|(_, op)| matches!(op.body, OpBody::Join { .. })) {
             return Err(PolicyViolation::UnrealisedJoin);
         }
-        if !self.new_ops().all(|(_, op)| self.knows_settled(op)) {
-            return Err(PolicyViolation::Late);
-        }
         let state = self.log.state_at(heads, self.parent.seniority);
         if state.roster_root(self.parent.seniority) != self.child.roster_root {
             return Err(PolicyViolation::RosterRoot);
@@ -374,11 +362,6 @@ impl Case<'_> {
             return Err(PolicyViolation::Full);
         }
         Ok(state)
-    }
-
-    ///
-    fn knows_settled(&self, op: &OpContent) -> bool {
-        self.log.covers(&op.prev, self.parent.settled)
     }
 
     /// Ops that the child realises and the parent does not.

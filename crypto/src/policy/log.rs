@@ -11,10 +11,7 @@ use hearth_protocol::{
     op::{OP_LABEL, OpBody, OpContent, SignedOp, join_message},
 };
 
-use super::{
-    OpError, PENDING_MAX, Seniority, bits::Bits, checkpoint::Ground, judge::HEADS_MAX, resolve::Resolver,
-    rights::Verdict,
-};
+use super::{OpError, PENDING_MAX, Seniority, bits::Bits, judge::HEADS_MAX, resolve::Resolver, rights::Verdict};
 use crate::persona::verify;
 
 /// An accepted op.
@@ -75,8 +72,6 @@ pub struct PolicyLog {
     by_author: BTreeMap<PersonaId, Vec<usize>>,
     heads: BTreeSet<OpId>,
     pending: VecDeque<(OpId, SignedOp, OpContent)>,
-    /// The checkpoint that it was resumed from.
-    ground: Option<Ground>,
     /// Attachments that came after their ops.
     filled: usize,
 }
@@ -138,9 +133,6 @@ impl PolicyLog {
             return Ok(Inserted { waiting: true, ..Inserted::default() });
         }
         self.check_group(&id, &content)?;
-        if self.ground.as_ref().is_some_and(|ground| content.lamport <= ground.lamport) {
-            return Err(OpError::Late);
-        }
         let message = [OP_LABEL, &op.content].concat();
         if verify_signatures && !verify(&content.persona.0, &message, &op.sig) {
             return Err(OpError::Signature);
@@ -211,12 +203,6 @@ impl PolicyLog {
         if content.lamport != greatest.map_or(0, |g| g.saturating_add(1)) {
             return Err(OpError::Lamport);
         }
-        if let Some(ground) = &self.ground {
-            if !past.covers(&ground.heads) {
-                return Err(OpError::Late);
-            }
-            past.union(&ground.all);
-        }
         self.check_join(&content, &past)?;
         if content.prev.is_empty() {
             self.group = Some(GroupId(id.0));
@@ -227,7 +213,7 @@ impl PolicyLog {
     }
 
     /// Puts an entry in its place.
-    pub(crate) fn adopt(&mut self, entry: Entry) {
+    fn adopt(&mut self, entry: Entry) {
         let Entry { index, id, content, .. } = &entry;
         let (index, id) = (*index, *id);
         for prev in &content.prev {
@@ -243,20 +229,6 @@ impl PolicyLog {
         let place = self.order.partition_point(|i| self.entries.get(*i).is_some_and(|e| e.order() < key));
         self.order.insert(place, index);
         self.entries.push(entry);
-    }
-
-    /// From here on the kept ops are the ground.
-    pub(crate) fn stand_on(&mut self, ground: Ground, heads: &[OpId]) {
-        self.heads = heads.iter().copied().collect();
-        self.ground = Some(ground);
-    }
-
-    pub(crate) fn ground(&self) -> Option<&Ground> {
-        self.ground.as_ref()
-    }
-
-    pub(crate) fn forget_waiting(&mut self) {
-        self.pending.clear();
     }
 
     /// What of a Join can be checked for good: everything else depends on where it is read.
@@ -407,10 +379,6 @@ impl PolicyLog {
         for entry in heads.iter().filter_map(|id| self.entry(id)) {
             set.union(&entry.past);
             set.insert(entry.index);
-        }
-        // Kept ops do not name each other any more: their closure is the ground as a whole.
-        if let Some(ground) = self.ground.as_ref().filter(|ground| set.covers(&ground.heads)) {
-            set.union(&ground.all);
         }
         set
     }

@@ -116,8 +116,7 @@ impl<'a, 's> Resolver<'a, 's> {
     /// the one with the most senior signer does. What took effect stays.
     fn resolve(&self, set: &Bits) -> Fold<'a> {
         let mut void = Bits::default();
-        // What a checkpoint kept stands.
-        let mut immune = self.log.ground().map(|ground| ground.all.clone()).unwrap_or_default();
+        let mut immune = Bits::default();
         let mut settled: BTreeSet<(PersonaId, Vec<usize>)> = BTreeSet::new();
         loop {
             let mut fold = self.fold(set, void.clone());
@@ -141,7 +140,7 @@ impl<'a, 's> Resolver<'a, 's> {
     }
 
     fn fold(&self, set: &Bits, void: Bits) -> Fold<'a> {
-        let mut fold = Fold::passing_over(void, self.log.ground());
+        let mut fold = Fold::passing_over(void);
         let log = self.log;
         for entry in log.ordered().filter(|e| set.contains(e.index)) {
             let right = self.verdict(entry).and_then(|v| v.as_ref().ok());

@@ -1,6 +1,5 @@
 //! Who may say what, and what becomes of statements that contradict each other.
 
-mod compaction;
 mod conflicts;
 pub(crate) mod devices;
 mod log;

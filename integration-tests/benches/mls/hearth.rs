@@ -149,7 +149,6 @@ impl Lab {
             leaves: &parent.leaves,
             state: &state,
             seniority: &self.elders,
-            settled: &[],
             light_nodes: 0,
         };
         judge::commit(&self.log, &on, facts, &child.binding).unwrap();

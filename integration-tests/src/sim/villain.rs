@@ -236,7 +236,6 @@ impl<M: Mls> Villain<M> {
             leaves: &facts.leaves,
             state: &before,
             seniority: &at.elders,
-            settled: &[],
             light_nodes: 0,
         };
         let removes: Vec<_> = judge::demand(&self.log, &judged, heads).removes.iter().map(|leaf| leaf.index).collect();

@@ -75,7 +75,6 @@ impl<N> Entry<N> {
             state,
             seniority: &self.elders,
             // Nothing is compacted yet.
-            settled: &[],
             light_nodes: 0,
         }
     }

@@ -15,7 +15,6 @@ struct Node {
     binding: Binding,
     network: NodeId,
     joins: Vec<OpId>,
-    settled: Vec<OpId>,
     light_nodes: usize,
 }
 
@@ -45,7 +44,7 @@ impl Node {
             began: 0,
             epoch: EPOCH,
         };
-        Self { group, leaves, binding, network: NETWORK, joins: vec![], settled: vec![], light_nodes: 0 }
+        Self { group, leaves, binding, network: NETWORK, joins: vec![], light_nodes: 0 }
     }
 
     fn heads(&self) -> Vec<OpId> {
@@ -99,7 +98,6 @@ impl Node {
             leaves: &self.leaves,
             state,
             seniority: &self.group.seniority,
-            settled: &self.settled,
             light_nodes: self.light_nodes,
         }
     }
