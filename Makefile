@@ -23,8 +23,8 @@ test: ## everything CI checks
 
 test-net: ## a group whose network falls apart and heals, on hosts in network namespaces; as root
 	@scripts/system.sh net
-	$(CARGO) build $(ONCE) --bin hearth-node
-	$(CARGO) test $(ONCE) --test partition --test leak -- --ignored --nocapture --test-threads 1
+	$(CARGO) build $(ONCE) --bins --tests
+	$(CARGO) test $(ONCE) --test partition --test leak --test tor -- --ignored --nocapture --test-threads 1
 
 bench: ## what a commit, a join and a message cost, beside bare OpenMLS and mls-rs
 	@scripts/system.sh build

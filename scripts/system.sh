@@ -17,6 +17,7 @@ if [[ $purpose == net ]]; then
     PATH="$PATH:/sbin:/usr/sbin"
     need_command ip iproute2
     need_command nft nftables
+    need_command tor tor
 fi
 if [[ $purpose == window || $purpose == test ]]; then
     need_library libGL.so.1 libgl1

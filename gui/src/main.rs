@@ -12,6 +12,7 @@ use hearth::{Options, Window};
 use hearth_node::{
     app::Wake,
     builder::{self, Config},
+    cli::tor_port,
 };
 
 /// How the node reaches others.
@@ -21,7 +22,7 @@ enum Mode {
     Direct,
     /// Relays only, each through another: members cannot see this computer's network address.
     Relayed,
-    /// Not built yet.
+    /// Relays only, through a running Tor: nobody can see this computer's network address.
     Tor,
 }
 
@@ -35,6 +36,9 @@ struct Args {
     /// How to reach others.
     #[arg(long, env = "HEARTH_MODE", value_enum, default_value = "direct")]
     mode: Mode,
+    /// The SOCKS port of a running Tor on this computer, for mode tor; 127.0.0.1:9050 unless given.
+    #[arg(long, env = "HEARTH_TOR_SOCKS", value_name = "ADDR:PORT")]
+    tor_socks: Option<String>,
     /// Where to listen; may be given more than once.
     #[arg(long, env = "HEARTH_LISTEN", value_delimiter = ',', value_name = "MULTIADDR")]
     listen: Vec<String>,
@@ -43,7 +47,7 @@ struct Args {
     relay: Vec<String>,
 }
 
-const NOT_BUILT: u8 = 2;
+const USAGE: u8 = 2;
 
 fn main() -> std::process::ExitCode {
     let args = Args::parse();
@@ -55,10 +59,13 @@ fn main() -> std::process::ExitCode {
     let mode = match args.mode {
         Mode::Direct => builder::Mode::Direct,
         Mode::Relayed => builder::Mode::Relayed,
-        Mode::Tor => {
-            complain("tor mode is not built yet, and no other is used in its place: there are direct and relayed");
-            return NOT_BUILT.into();
-        }
+        Mode::Tor => match tor_port(args.tor_socks.as_deref()) {
+            Ok(socks) => builder::Mode::Tor(socks),
+            Err(wrong) => {
+                complain(&wrong);
+                return USAGE.into();
+            }
+        },
     };
     match run(args, mode) {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -499,9 +499,12 @@ pub fn status(model: &Model) -> String {
     let network = model.network();
     let ok = network.relays.values().filter(|s| **s == RelayState::Ok).count();
     let peers = match network.peers {
-        0 => "No member or relay connected".to_owned(),
-        1 => "1 connection".to_owned(),
-        n => format!("{n} connections"),
+        // In a private mode members never connect to each other: that is no fault.
+        _ if model.mode() != "direct" => None,
+        0 if ok == 0 => Some("No member or relay connected".to_owned()),
+        0 => Some("No member connected".to_owned()),
+        1 => Some("1 connection".to_owned()),
+        n => Some(format!("{n} connections")),
     };
     let relays = match (network.relays.len(), ok) {
         (0, _) => "no relay".to_owned(),
@@ -512,14 +515,26 @@ pub fn status(model: &Model) -> String {
     };
     let mode = match model.mode() {
         "direct" => "Direct mode: members and relays can see your network address",
-        "relayed" if network.relays.is_empty() => "Relayed mode: nothing is sent until a group has a relay",
+        "relayed" if network.relays.is_empty() => {
+            "Relayed mode: members cannot see your network address; no group has a relay yet"
+        }
         "relayed" => match network.seen_by {
-            0 => "Relayed mode: members cannot see your network address, nor can the relays that hold your messages",
-            1 => "Relayed mode: members cannot see your network address; your relay can",
-            _ => "Relayed mode: members cannot see your network address; some of your relays can",
+            0 => {
+                "Relayed mode: members cannot see your network address, and no relay sees it beside what you send there"
+            }
+            1 => {
+                "Relayed mode: members cannot see your network address; one relay can, for there is no other to go through"
+            }
+            _ => {
+                "Relayed mode: members cannot see your network address; some relays can, for there is no other to go through"
+            }
         },
+        "tor" if ok == 0 => {
+            "Tor mode: nobody can see your network address; nothing is sent until a relay is reached through Tor"
+        }
+        "tor" => "Tor mode: neither members nor relays can see your network address",
         other => other,
     };
     // What is not hidden comes first: a narrow window shows the beginning.
-    format!("{mode} · {peers} · {relays}")
+    [Some(mode.to_owned()), peers, Some(relays)].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }

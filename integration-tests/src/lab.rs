@@ -56,7 +56,7 @@ impl Lab {
     /// # Errors
     /// When it does not become ready.
     pub fn relay_on(&self, host: &Host, peers: &[&str]) -> Result<Relay> {
-        Relay::start(&self.home(host.name()), host.place(), peers)
+        Relay::start(&self.home(&format!("{}-relay", host.name())), host.place(), peers)
     }
 
     /// A screen of its own for windows.
@@ -95,12 +95,21 @@ impl Lab {
         Ok(member)
     }
 
-    /// A member with an open vault on a host of a network of its own, whose name it bears, in `direct` or another mode.
+    /// A member with an open vault on a host of a network of its own, whose name it bears, in `direct`, `relayed`, or `tor`
+    /// with the port of Tor after it.
     ///
     /// # Errors
     /// When it does not start.
     pub fn member_on(&self, host: &Host, mode: &str, relays: &[&str]) -> Result<Member> {
-        let mut member = Member::start(&self.home(host.name()), host.place(), (mode, relays))?;
+        self.named_member_on(host.name(), host, mode, relays)
+    }
+
+    /// The same of one of several on a host.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn named_member_on(&self, name: &str, host: &Host, mode: &str, relays: &[&str]) -> Result<Member> {
+        let mut member = Member::start(&self.home(name), host.place(), (mode, relays))?;
         member.create_vault()?;
         Ok(member)
     }

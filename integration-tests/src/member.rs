@@ -41,13 +41,16 @@ pub struct Member {
 }
 
 impl Member {
-    /// In `direct` or another mode.
+    /// In `direct`, `relayed`, or `tor` with the port of Tor after it.
     pub(crate) fn start(home: &Path, place: Place, (mode, relays): (&str, &[&str])) -> Result<Self> {
         let mut args = vec!["agent".into(), "--home".into(), home.display().to_string()];
-        args.extend(match mode {
-            "direct" => ["--listen".into(), place.any_port()],
-            mode => ["--mode".into(), mode.into()],
-        });
+        match mode {
+            "direct" => args.extend(["--listen".into(), place.any_port()]),
+            mode => args.extend(mode.split(' ').enumerate().flat_map(|(at, word)| {
+                let flag = if at == 0 { "--mode" } else { "--tor-socks" };
+                [flag.to_owned(), word.to_owned()]
+            })),
+        }
         for relay in relays {
             args.extend(["--relay".into(), (*relay).to_owned()]);
         }

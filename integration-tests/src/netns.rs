@@ -13,6 +13,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     net::Ipv4Addr,
+    process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
 
@@ -57,6 +58,12 @@ impl Host {
     #[must_use]
     pub fn ip(&self) -> Ipv4Addr {
         Ipv4Addr::new(10, 77, 0, self.number)
+    }
+
+    /// A program, to be run on this host.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        self.place().command(program.into())
     }
 
     pub(crate) fn place(&self) -> Place {

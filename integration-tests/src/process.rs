@@ -72,7 +72,7 @@ impl Place {
     }
 
     /// `ip netns exec` becomes the program: signals and pipes are the program's own.
-    fn command(&self, program: PathBuf) -> Command {
+    pub(crate) fn command(&self, program: PathBuf) -> Command {
         let Some(namespace) = &self.namespace else { return Command::new(program) };
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace]).arg(program);

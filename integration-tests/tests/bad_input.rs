@@ -266,7 +266,7 @@ fn a_second_process_on_one_home_is_refused() -> Result<()> {
 fn usage_errors_leave_with_two_and_never_start_another_mode() -> Result<()> {
     let lab = Lab::new()?;
     let home = lab.home("nobody");
-    for mode in ["relayed", "tor", "sideways"] {
+    for mode in ["onion", "sideways"] {
         let output = Command::new(binary()?)
             .args(["agent", "--mode", mode, "--home"])
             .arg(&home)

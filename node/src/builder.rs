@@ -1,6 +1,6 @@
 //! Starting a node: home directory, mode, addresses → a running engine behind an [`App`] handle.
 
-use std::{fs::TryLockError, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{fs::TryLockError, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use hearth_crypto::{mls::Mls, openmls_port::OpenMls};
 use hearth_protocol::time::Timestamp;
@@ -22,6 +22,8 @@ const RELAYS: usize = 3;
 const LAST_JOB: Duration = Duration::from_secs(1);
 /// How long the network may take to close its connections.
 const NET_END: Duration = Duration::from_millis(500);
+/// How long a relay may take for an answer through Tor.
+const TOR_ANSWER: Duration = Duration::from_secs(30);
 /// Threads of the network.
 const NET_THREADS: usize = 2;
 
@@ -33,6 +35,8 @@ pub enum Mode {
     /// Relays only, each through another of another operator: the address is hidden from members, and from each relay that
     /// is asked for anything. With one relay only, that relay sees it.
     Relayed,
+    /// Relays only, through the Tor at this SOCKS port: the address is hidden from everybody.
+    Tor(SocketAddr),
 }
 
 impl Mode {
@@ -42,6 +46,7 @@ impl Mode {
         match self {
             Self::Direct => "direct",
             Self::Relayed => "relayed",
+            Self::Tor(_) => "tor",
         }
     }
 }
@@ -113,11 +118,17 @@ pub fn spawn(config: &Config, wake: Wake) -> Result<(App, Events, Running), Star
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(NET_THREADS).enable_all().build();
     let runtime = runtime.map_err(thread)?;
     let mut net = NetConfig::new(config.listen.clone(), clock::now);
-    if config.mode == Mode::Relayed {
-        net.reach = Reach::Relayed { relays: config.relays.clone() };
-        if !config.listen.is_empty() {
-            tracing::warn!("relayed mode listens nowhere: the addresses to listen on are not used");
+    net.reach = match config.mode {
+        Mode::Direct => Reach::Direct,
+        Mode::Relayed => Reach::Relayed { relays: config.relays.clone() },
+        Mode::Tor(socks) => {
+            // A request and its answer may wait for a circuit each.
+            net.answer_within = TOR_ANSWER;
+            Reach::Tor { socks }
         }
+    };
+    if config.mode != Mode::Direct && !config.listen.is_empty() {
+        tracing::warn!("a private mode listens nowhere: the addresses to listen on are not used");
     }
     let (net, events) = runtime.block_on(async { Net::spawn(net) }).map_err(|_| StartError::Listen)?;
     let lines = Lines { commands: net.commands(), events };

@@ -17,7 +17,7 @@ use std::{
 use clap::{Args, Parser, Subcommand};
 
 pub use failure::Failure;
-pub use settings::{NodeFile, NodeSettings, RelayFile, RelaySettings, tcp_target};
+pub use settings::{NodeFile, NodeSettings, RelayFile, RelaySettings, tcp_target, tor_port};
 
 /// Logs by default: our own remarks, and of libraries only what is broken. No address, id or key is among them.
 const LOGS: &str = "error,hearth_node=info";
@@ -51,9 +51,13 @@ pub struct NodeArgs {
     /// A TOML file [default: hearth.toml in the home, if it is there]
     #[arg(long, env = "HEARTH_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// How others are reached: direct, or relayed, which hides the address from members (tor is not built yet) [default: direct]
+    /// How others are reached: direct; relayed, which hides the address from members; tor, which hides it from everybody
+    /// [default: direct]
     #[arg(long, env = "HEARTH_MODE")]
     pub mode: Option<String>,
+    /// The SOCKS port of a running Tor on this computer, for mode tor [default: 127.0.0.1:9050]
+    #[arg(long, env = "HEARTH_TOR_SOCKS", value_name = "ADDR:PORT")]
+    pub tor_socks: Option<String>,
     /// Where to listen [default: every interface, a free port]
     #[arg(long, env = "HEARTH_LISTEN", value_name = "MULTIADDR", value_delimiter = ',')]
     pub listen: Vec<String>,

@@ -2,13 +2,16 @@
 
 use std::{
     fs,
-    net::{TcpListener, TcpStream, ToSocketAddrs as _},
+    net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _},
     os::unix::fs::PermissionsExt as _,
     path::Path,
     time::Duration,
 };
 
-use crate::cli::{Failure, NodeArgs, NodeSettings, say, tcp_target};
+use crate::{
+    builder::Mode,
+    cli::{Failure, NodeArgs, NodeSettings, say, tcp_target},
+};
 
 /// How long a relay may take to accept a connection.
 const REACHED: Duration = Duration::from_secs(5);
@@ -57,16 +60,27 @@ pub fn run(args: &NodeArgs) -> Result<(), Failure> {
 /// Looks at everything that can be seen without the passphrase.
 #[must_use]
 pub fn examine(settings: &NodeSettings) -> Vec<Check> {
-    let mut checks =
-        vec![Check { what: "settings", finding: Finding::Good("can be followed; mode direct hides no address") }];
+    let mode = match settings.mode {
+        Mode::Direct => "can be followed; mode direct hides no address",
+        Mode::Relayed => "can be followed; mode relayed hides your address from members",
+        Mode::Tor(_) => "can be followed; mode tor hides your address from members and relays",
+    };
+    let mut checks = vec![Check { what: "settings", finding: Finding::Good(mode) }];
     checks.push(Check { what: "home", finding: home(&settings.home) });
     checks.push(Check { what: "vault", finding: vault(&settings.home) });
-    checks.extend(settings.listen.iter().map(|address| Check { what: "listen", finding: listen(address) }));
+    let listened = settings.listen.iter().filter(|_| settings.mode == Mode::Direct);
+    checks.extend(listened.map(|address| Check { what: "listen", finding: listen(address) }));
     if settings.relays.is_empty() {
         let remark = "none is set: groups created here work only while members are online at the same time";
         checks.push(Check { what: "relay", finding: Finding::Care(remark) });
     }
-    checks.extend(settings.relays.iter().map(|address| Check { what: "relay", finding: relay(address) }));
+    // Relays that are named here are those that one goes through in relayed mode; in tor mode none is touched.
+    match settings.mode {
+        Mode::Tor(socks) => checks.push(Check { what: "tor", finding: tor(socks) }),
+        Mode::Direct | Mode::Relayed => {
+            checks.extend(settings.relays.iter().map(|address| Check { what: "relay", finding: relay(address) }));
+        }
+    }
     checks
 }
 
@@ -108,6 +122,15 @@ fn listen(address: &str) -> Finding {
     }
 }
 
+fn tor(socks: SocketAddr) -> Finding {
+    match TcpStream::connect_timeout(&socks, REACHED) {
+        Ok(_) => Finding::Good("its port answers"),
+        Err(_) => Finding::Wrong(
+            "its port does not answer: start Tor, or name its port with --tor-socks; nothing is sent until then",
+        ),
+    }
+}
+
 fn relay(address: &str) -> Finding {
     let Some(target) = tcp_target(address) else {
         return Finding::Wrong("its address is not of the form /ip4/ADDRESS/tcp/PORT/p2p/IDENTITY");
@@ -126,7 +149,6 @@ fn relay(address: &str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::builder::Mode;
 
     fn findings(settings: &NodeSettings, what: &str) -> Vec<Finding> {
         examine(settings).into_iter().filter(|check| check.what == what).map(|check| check.finding).collect()

@@ -224,7 +224,7 @@ impl Driver {
     }
 
     /// One input of the driver's own.
-    async fn input(&mut self, input: Input) {
+    pub(super) async fn input(&mut self, input: Input) {
         let now = (self.setup.clock)();
         let writes = !self.store.as_ref().is_some_and(Store::is_damaged);
         let Some(core) = self.core.as_mut().filter(|_| writes) else { return };
@@ -446,6 +446,8 @@ impl Driver {
             merge(&mut effects, core.handle(told, (self.setup.clock)()));
         }
         self.core = Some(core);
+        // Whatever the last one was told.
+        self.closing = false;
         self.wake_at = None;
         if damaged {
             effects.persist.clear();

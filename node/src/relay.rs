@@ -24,7 +24,7 @@ pub use store::SledStore;
 
 use crate::{
     clock,
-    net::commons::{Commons, CommonsConfig, CommonsError, CommonsEvent, EntryConfig},
+    net::commons::{Commons, CommonsConfig, CommonsError, CommonsEvent},
 };
 use home::Home;
 use mailbox::{Mailbox, Policy, StoreError};
@@ -105,7 +105,7 @@ pub async fn run(
         identity: identity.clone(),
         listen: config.listen,
         mailbox,
-        entry: Some(EntryConfig { operator: config.operator, streams: config.limits.entry_streams() }),
+        entry: Some(config.limits.entry(config.operator)),
         limits: config.limits.commons(),
         clock: clock::now,
         metrics: metrics.clone(),

@@ -1,6 +1,8 @@
 //! Rows as text: what the timeline says, line by line.
 
-use hearth_node::app::{Answer, Command, CommandId, Event, GroupRow, Join, MemberRow, PolicyRow, Reactions, Utc};
+use hearth_node::app::{
+    Answer, Command, CommandId, Event, GroupRow, Join, MemberRow, PolicyRow, Reactions, RelayRow, RelayState, Utc,
+};
 use hearth_protocol::{id::NodeId, time::Timestamp as Ms};
 
 use super::*;
@@ -189,7 +191,68 @@ fn members_begin_with_those_who_look_after_the_group() {
 fn groups_and_status_are_spoken_in_words() {
     let model = model(vec![]);
     assert_eq!(groups(&model, None)[0].spoken(), "Tuesday circle, 2 new messages");
+    let model = connected("direct", &[]);
     assert!(status(&model).ends_with(" · No member or relay connected · no relay"));
+    assert!(status(&connected("direct", &[(RelayState::Ok, true)])).ends_with(" · No member connected · 1 relay"));
+}
+
+/// A model that was told of these relays: their states, and whether they see the address.
+fn connected(mode: &'static str, relays: &[(RelayState, bool)]) -> Model {
+    let mut model = Model::new();
+    let row = |(n, (state, sees_address)): (usize, &(RelayState, bool))| RelayRow {
+        address: format!("/ip4/198.51.100.{n}/tcp/4101"),
+        state: *state,
+        held: 0,
+        sees_address: *sees_address,
+    };
+    let answer = Answer::Status {
+        locked: false,
+        exists: true,
+        mode,
+        version: "0",
+        groups: 1,
+        peers: 0,
+        relays: relays.iter().enumerate().map(row).collect(),
+        store_bytes: 0,
+    };
+    model.asked(CommandId(1), &Command::Status {});
+    model.apply(&Event::Reply { command: CommandId(1), result: Ok(answer) });
+    model
+}
+
+#[test]
+fn the_status_line_says_from_whom_the_address_is_hidden() {
+    let (ok, away) = (RelayState::Ok, RelayState::Unreachable);
+    for (mode, relays, line) in [
+        (
+            "direct",
+            vec![],
+            "Direct mode: members and relays can see your network address · No member or relay connected · no relay",
+        ),
+        (
+            "relayed",
+            vec![],
+            "Relayed mode: members cannot see your network address; no group has a relay yet · no relay",
+        ),
+        (
+            "relayed",
+            vec![(ok, false), (ok, false)],
+            "Relayed mode: members cannot see your network address, and no relay sees it beside what you send there · 2 relays",
+        ),
+        (
+            "relayed",
+            vec![(away, true)],
+            "Relayed mode: members cannot see your network address; one relay can, for there is no other to go through · 1 relay, out of reach",
+        ),
+        ("tor", vec![(ok, false)], "Tor mode: neither members nor relays can see your network address · 1 relay"),
+        (
+            "tor",
+            vec![(away, false), (away, false)],
+            "Tor mode: nobody can see your network address; nothing is sent until a relay is reached through Tor · 0 of 2 relays",
+        ),
+    ] {
+        assert_eq!(status(&connected(mode, &relays)), line);
+    }
 }
 
 #[test]

@@ -115,7 +115,7 @@ pub struct RelayRow {
     pub state: RelayState,
     /// Blobs of this group that it acknowledged in this run.
     pub held: u64,
-    /// Whether it sees this computer's address now.
+    /// Whether it is dialled straight: it sees this computer's address beside what is asked of it.
     pub sees_address: bool,
 }
 

@@ -16,12 +16,17 @@ const RELAY_LISTEN: [&str; 2] = ["/ip4/0.0.0.0/tcp/4101", "/ip6/::/tcp/4101"];
 /// Where a relay shows its metrics when nobody says otherwise.
 const RELAY_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
+/// Where Tor listens when nobody says otherwise.
+const TOR_SOCKS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9050);
+
 /// `hearth.toml` of a member's home.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeFile {
     /// How others are reached.
     pub mode: Option<String>,
+    /// The SOCKS port of Tor.
+    pub tor_socks: Option<String>,
     /// Where to listen.
     #[serde(default)]
     pub listen: Vec<String>,
@@ -83,14 +88,15 @@ impl NodeSettings {
     /// Reads what is given.
     ///
     /// # Errors
-    /// Usage: a setting that cannot be followed, or a mode that is not built yet.
+    /// Usage: a setting that cannot be followed.
     pub fn read(args: &NodeArgs) -> Result<Self, Failure> {
         let home = home(&args.home)?;
         let file: NodeFile = match &args.config {
             Some(path) => read_file(path)?.ok_or_else(|| missing(path))?,
             None => read_file(&home.join("hearth.toml"))?.unwrap_or_default(),
         };
-        let mode = mode(args.mode.as_deref().filter(|text| !text.is_empty()).or(file.mode.as_deref()))?;
+        let given = |arg: &Option<String>, file: Option<String>| arg.clone().filter(|text| !text.is_empty()).or(file);
+        let mode = mode(given(&args.mode, file.mode).as_deref(), given(&args.tor_socks, file.tor_socks).as_deref())?;
         let listen = list(&args.listen, file.listen);
         let mut relays = list(&args.relay, file.relay);
         relays.truncate(hearth_protocol::limits::RELAYS_MAX);
@@ -151,15 +157,27 @@ fn home(home: &Path) -> Result<PathBuf, Failure> {
     Ok(home.to_owned())
 }
 
-fn mode(text: Option<&str>) -> Result<Mode, Failure> {
+fn mode(text: Option<&str>, socks: Option<&str>) -> Result<Mode, Failure> {
     match text {
         None | Some("direct") => Ok(Mode::Direct),
         Some("relayed") => Ok(Mode::Relayed),
-        Some("tor") => Err(Failure::usage(
-            "mode 'tor' is not built yet, and no other mode is used in its place: nothing was started. \
-             'relayed' hides your address from members; 'direct' hides it from nobody",
-        )),
-        Some(other) => Err(Failure::usage(format!("mode '{other}' does not exist: there are 'direct' and 'relayed'"))),
+        Some("tor") => tor_port(socks).map(Mode::Tor).map_err(Failure::usage),
+        Some(other) => {
+            Err(Failure::usage(format!("mode '{other}' does not exist: there are 'direct', 'relayed' and 'tor'")))
+        }
+    }
+}
+
+/// Where Tor's SOCKS port is: on this computer, for whoever runs it sees where everything goes.
+///
+/// # Errors
+/// What is wrong with the text.
+pub fn tor_port(text: Option<&str>) -> Result<SocketAddr, String> {
+    let Some(text) = text else { return Ok(TOR_SOCKS) };
+    match text.parse::<SocketAddr>() {
+        Ok(at) if at.ip().is_loopback() => Ok(at),
+        Ok(_) => Err("tor_socks: only a Tor on this computer is used: 127.0.0.1:PORT".into()),
+        Err(_) => Err(format!("tor_socks: '{text}' is not ADDRESS:PORT, as 127.0.0.1:9050")),
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use super::{BUSY, DISK, Driver, LOCKED, VAULT_QUEUE, session};
 use crate::{
     app::{Answer, Ask, Command, Refusal},
+    engine::Input,
     store::{Expiry, Store, StoreError, VaultError, vault},
 };
 
@@ -99,6 +100,8 @@ impl Driver {
                     Box::new(move || Outcome::Checked(vault::change(&home, old.expose(), new.expose(), params)))
                 }
                 _ => {
+                    // What only waits for cover is on disk, or under way, before the secrets go.
+                    self.input(Input::Closing).await;
                     self.close(LOCKED).await;
                     session::reply(&self.backend, ask.id, ask.reply, Ok(Answer::Done {}));
                     continue;

@@ -332,13 +332,22 @@ pub(crate) fn check_relays(relays: &[String]) -> Result<(), Refusal> {
 /// Host, port, identity: whether somebody answers there is seen when it is tried. No names: nothing is looked up.
 pub(crate) fn is_relay_address(address: &str) -> bool {
     let parts: Vec<&str> = address.split('/').collect();
-    let ["", kind, host, "tcp", port, "p2p", identity] = parts.as_slice() else { return false };
-    let host = match *kind {
-        "ip4" => host.parse::<Ipv4Addr>().is_ok(),
-        "ip6" => host.parse::<Ipv6Addr>().is_ok(),
-        _ => false,
+    let (host, port, identity) = match parts.as_slice() {
+        ["", "ip4", host, "tcp", port, "p2p", identity] => (host.parse::<Ipv4Addr>().is_ok(), *port, identity),
+        ["", "ip6", host, "tcp", port, "p2p", identity] => (host.parse::<Ipv6Addr>().is_ok(), *port, identity),
+        // An onion service, which members in tor mode reach.
+        ["", "onion3", at, "p2p", identity] => match at.split_once(':') {
+            Some((host, port)) => (is_onion(host), port, identity),
+            None => return false,
+        },
+        _ => return false,
     };
     host && port.parse::<u16>().is_ok_and(|port| port != 0) && !identity.is_empty()
+}
+
+/// Version 3: 35 bytes in base 32.
+fn is_onion(host: &str) -> bool {
+    host.len() == 56 && host.bytes().all(|b| b.is_ascii_lowercase() || (b'2'..=b'7').contains(&b))
 }
 
 fn template_of(name: TemplateName) -> Template {

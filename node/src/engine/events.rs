@@ -39,9 +39,6 @@ impl<M: Mls> Engine<M> {
             }
             event => {
                 let Some(group) = group_of(&event) else { return };
-                if let LaneEvent::RelayDown { address, .. } = &event {
-                    self.seen_by.remove(&(group, address.clone()));
-                }
                 if self.attempts.contains_key(&group) {
                     self.attempt(&group, now, fx, |attempt, ctx| attempt.on_lane(event, ctx));
                 } else if self.knocking.get(&group).is_some_and(|k| k.listens(now)) {

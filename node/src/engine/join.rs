@@ -41,7 +41,7 @@ use minicbor::bytes::ByteVec;
 
 /// An attempt is given up after this long; what is left of 45 s is for the join to be stored.
 pub(crate) const DEADLINE_MS: u64 = 35_000;
-/// When no mailbox at all is reachable, this is soon enough to say so.
+/// When no mailbox at all is reachable, this is soon enough to say so; in a private mode the path may have to be built first.
 const UNREACHABLE_MS: u64 = 20_000;
 
 const NO_DOOR: Refusal = Refusal::new(Kind::NotFound, "nothing lies behind this link: ask for a new one");
@@ -164,17 +164,17 @@ impl Attempt {
     pub(crate) fn begin<M: Mls>(&self, ctx: &mut Ctx<'_, M>) {
         let addresses = self.mailboxes.keys().cloned().collect();
         ctx.send(LaneCommand::Relays { group: self.group(), addresses });
-        ctx.wake_at(self.since.plus_ms(UNREACHABLE_MS));
+        ctx.wake_at(self.since.plus_ms(unreachable_ms(ctx)));
     }
 
     pub(crate) fn tick<M: Mls>(&self, ctx: &mut Ctx<'_, M>) -> Next<M> {
         let waited = ctx.now.since(self.since);
         let none_up = self.mailboxes.values().all(Option::is_none);
-        if waited >= DEADLINE_MS || (none_up && waited >= UNREACHABLE_MS) {
+        if waited >= DEADLINE_MS || (none_up && waited >= unreachable_ms(ctx)) {
             let nothing = !self.empty.is_empty();
             return Next::Reply(Err(self.closed.map(closed).unwrap_or(if nothing { NO_DOOR } else { OFFLINE })));
         }
-        ctx.wake_at(self.since.plus_ms(if none_up { UNREACHABLE_MS } else { DEADLINE_MS }));
+        ctx.wake_at(self.since.plus_ms(if none_up { unreachable_ms(ctx) } else { DEADLINE_MS }));
         Next::Wait
     }
 
@@ -336,6 +336,10 @@ fn inspected(state: &PolicyState, invite: &hearth_crypto::policy::Invite) -> Ans
         expires_at: Utc(invite.expires.start()),
         members_hint: Some(state.members.len()),
     }
+}
+
+fn unreachable_ms<M: Mls>(ctx: &Ctx<'_, M>) -> u64 {
+    if ctx.cover.is_some() { DEADLINE_MS } else { UNREACHABLE_MS }
 }
 
 /// Verifies a door: every op signed and within its author's right, the root made by the founder alone or final by

@@ -227,7 +227,7 @@ pub enum LaneEvent {
         /// Frame.
         frame: Vec<u8>,
     },
-    /// On which path a relay is reached; before each [`LaneEvent::RelayUp`].
+    /// On which path a relay is reached from now on, or tried.
     RelayPath {
         /// Group.
         group: GroupId,

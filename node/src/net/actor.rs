@@ -41,8 +41,8 @@ const EVENTS: usize = 256;
 const TASK_COMMANDS: usize = 256;
 /// Relays one group may have: its own three, and members' mailboxes.
 const RELAYS_OF_GROUP: usize = 64;
-/// In a private mode sessions of two groups do not begin at one time, or a relay could tell that they belong together: what
-/// begins within this time of another group's, or after a loss, waits up to as long.
+/// In a private mode sessions do not begin at one time, or a relay could tell that they belong together: what begins within
+/// this time of another, or after a loss, waits up to as long.
 const STAGGER: Duration = Duration::from_secs(5);
 /// How long tasks have to end when the handle is gone.
 const SHUTDOWN: Duration = Duration::from_secs(2);
@@ -137,8 +137,8 @@ pub struct Net {
     sessions: BTreeMap<(GroupId, String), Session>,
     /// Sessions that are closing; a new one of the same name waits for its predecessor's last event.
     closing: BTreeMap<(GroupId, String), JoinHandle<()>>,
-    /// Whose sessions began last, and when.
-    begun: Option<(GroupId, Instant)>,
+    /// When a session began last.
+    begun: Option<Instant>,
     ids: Arc<AtomicU64>,
     /// This member's mailbox, for its groups without relays: served to others by the commons.
     mailbox: MailboxService,
@@ -301,20 +301,21 @@ impl Net {
         }
     }
 
-    /// How long sessions of a group wait before they begin, and at most before they begin again.
-    fn waits(&mut self, group: GroupId) -> (Duration, Duration) {
+    /// How long a session waits before it begins, and at most before it begins again.
+    fn waits(&mut self) -> (Duration, Duration) {
         if !self.config.reach.is_private() {
             return (Duration::ZERO, Duration::ZERO);
         }
         let now = Instant::now();
-        let close = self.begun.is_some_and(|(of, at)| of != group && now.duration_since(at) < STAGGER);
-        self.begun = Some((group, now));
-        let wait = if close {
-            STAGGER.mul_f64(f64::from(rand::random::<u16>()) / f64::from(u16::MAX))
-        } else {
-            Duration::ZERO
-        };
-        (wait, STAGGER)
+        let close = self.begun.is_some_and(|at| now.duration_since(at) < STAGGER);
+        self.begun = Some(now);
+        let chance = f64::from(rand::random::<u16>()) / f64::from(u16::MAX);
+        (if close { STAGGER.mul_f64(chance) } else { Duration::ZERO }, STAGGER)
+    }
+
+    /// Tells whether a relay sees this computer's address: from now on, whether or not it answers.
+    fn tell_path(&mut self, (group, address): &(GroupId, String), sees_address: bool) {
+        self.outbox.push(LaneEvent::RelayPath { group: *group, address: address.clone(), sees_address });
     }
 
     /// Keeps sessions of `group` with exactly `addresses`, each on the way that these leave it.
@@ -326,15 +327,16 @@ impl Net {
         let gone = of_group.filter(|((_, name), session)| !wanted.contains(name) || session.way != way(name));
         for name in gone.map(|(name, _)| name.clone()).collect::<Vec<_>>() {
             if let Some(session) = self.sessions.remove(&name) {
+                self.tell_path(&name, false);
                 self.closing.insert(name, session.running.ended);
             }
         }
-        let waits = self.waits(group);
         for address in &wanted {
             let name = (group, address.clone());
             if self.sessions.contains_key(&name) {
                 continue;
             }
+            let waits = if address == OWN_MAILBOX { Default::default() } else { self.waits() };
             let way = self.config.reach.way(address, &wanted);
             let target = match &way {
                 _ if address == OWN_MAILBOX => Target::Own(self.mailbox.clone()),
@@ -349,9 +351,10 @@ impl Net {
                 address: name.1.clone(),
                 target,
                 answer_within: self.config.answer_within,
-                waits: if address == OWN_MAILBOX { Default::default() } else { waits },
+                waits,
                 after: self.closing.remove(&name),
             };
+            self.tell_path(&name, way.as_ref().is_some_and(Way::is_seen));
             let (commands, inbox) = mpsc::channel(TASK_COMMANDS);
             let ended = tokio::spawn(session::run(setup, inbox, Outbox::new(self.events.clone())));
             self.sessions.insert(name, Session { running: Running { commands, ended }, way });

@@ -1,5 +1,7 @@
 //! Addresses: where swarms listen, and which of the engine's texts can be dialled.
 
+use std::net::{IpAddr, SocketAddr};
+
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 
 /// Addresses tried in one dial; a card has three.
@@ -61,21 +63,41 @@ pub(super) fn reachable<'a>(listening: impl IntoIterator<Item = &'a Multiaddr>) 
 
 /// Reads `text` as IP and TCP port with or without `/p2p/…`. Nothing else is ever dialled: no names, so no DNS.
 pub(super) fn target(text: &str) -> Option<(Multiaddr, Option<PeerId>)> {
-    parts(&text.parse().ok()?)
+    let (address, peer) = relay(&text.parse().ok()?)?;
+    socket(&address).map(|_| (address, peer))
 }
 
-/// The same of a parsed address.
-pub(super) fn parts(address: &Multiaddr) -> Option<(Multiaddr, Option<PeerId>)> {
+/// The same of a parsed address, which may be an onion service too: those only Tor reaches.
+pub(super) fn relay(address: &Multiaddr) -> Option<(Multiaddr, Option<PeerId>)> {
     let mut parts = address.iter();
-    let (ip @ (Protocol::Ip4(_) | Protocol::Ip6(_)), tcp @ Protocol::Tcp(_)) = (parts.next()?, parts.next()?) else {
-        return None;
+    let at = match parts.next()? {
+        ip @ (Protocol::Ip4(_) | Protocol::Ip6(_)) => {
+            let tcp = parts.next().filter(|part| matches!(part, Protocol::Tcp(_)))?;
+            Multiaddr::empty().with(ip).with(tcp)
+        }
+        onion @ Protocol::Onion3(_) => Multiaddr::empty().with(onion),
+        _ => return None,
     };
     let peer = match (parts.next(), parts.next()) {
         (None, _) => None,
         (Some(Protocol::P2p(peer)), None) => Some(peer),
         _ => return None,
     };
-    Some((Multiaddr::empty().with(ip).with(tcp), peer))
+    Some((at, peer))
+}
+
+/// IP and port; `None` of an onion service.
+pub(super) fn socket(address: &Multiaddr) -> Option<SocketAddr> {
+    let mut parts = address.iter();
+    let ip = match parts.next()? {
+        Protocol::Ip4(ip) => IpAddr::from(ip),
+        Protocol::Ip6(ip) => IpAddr::from(ip),
+        _ => return None,
+    };
+    match parts.next()? {
+        Protocol::Tcp(port) => Some(SocketAddr::new(ip, port)),
+        _ => None,
+    }
 }
 
 /// The addresses at which `peer` can be dialled.

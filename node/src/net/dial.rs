@@ -66,10 +66,29 @@ impl AsyncWrite for Dialled {
     }
 }
 
+impl Path {
+    /// How long a connection may take; by TCP short, so that a dead network is noticed to be back within ten seconds.
+    pub(super) fn within(&self) -> Duration {
+        match self {
+            Self::Straight => Duration::from_secs(5),
+            Self::Through(tunnel, _) => tunnel.within(),
+        }
+    }
+
+    /// How long a peer that is there may take for a byte.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Straight => alive::PATIENCE,
+            Self::Through(tunnel, _) => tunnel.patience(),
+        }
+    }
+}
+
 fn swarm(path: Path) -> Option<Swarm<libp2p_stream::Behaviour>> {
     let builder = SwarmBuilder::with_new_identity().with_tokio();
     let behaviour = |_: &_| libp2p_stream::Behaviour::new();
     let idle = |config: libp2p::swarm::Config| config.with_idle_connection_timeout(Duration::from_secs(600));
+    let within = path.within();
     let swarm = match path {
         Path::Straight => builder
             .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
@@ -77,6 +96,7 @@ fn swarm(path: Path) -> Option<Swarm<libp2p_stream::Behaviour>> {
             .with_behaviour(behaviour)
             .ok()?
             .with_swarm_config(idle)
+            .with_connection_timeout(within)
             .build(),
         Path::Through(tunnel, isolation) => builder
             .with_other_transport(|keys| {
@@ -86,6 +106,7 @@ fn swarm(path: Path) -> Option<Swarm<libp2p_stream::Behaviour>> {
             .with_behaviour(behaviour)
             .ok()?
             .with_swarm_config(idle)
+            .with_connection_timeout(within)
             .build(),
     };
     Some(swarm)
@@ -98,6 +119,7 @@ pub(super) async fn open(
     protocol: StreamProtocol,
     path: Path,
 ) -> Option<Dialled> {
+    let patience = path.patience();
     let mut swarm = swarm(path)?;
     let options = match peer {
         Some(peer) => DialOpts::peer_id(peer).addresses(vec![address.clone()]).build(),
@@ -115,7 +137,7 @@ pub(super) async fn open(
     // The swarm has nothing more to say: the stream tells when the connection ends.
     // A relay that vanished without a word is noticed by the watch; without the swarm the stream breaks.
     let (dead, mut found_dead) = mpsc::channel(1);
-    let watch = alive::watch(control.clone(), peer, connection, dead);
+    let watch = alive::watch(control.clone(), peer, connection, (patience, dead));
     let driver = Driver(
         tokio::spawn(async move {
             let mut watch = pin!(watch);

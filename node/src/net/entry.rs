@@ -1,7 +1,7 @@
 //! The entry relay's side of `/hearth/entry/1`: its table of relays, and the bytes that it carries to them.
 //!
 //! It carries to relays in its table and nowhere else, so it is no way into anybody's network. A relay enters the table
-//! by speaking this protocol itself, at the address that was dialled, or at the very host that it came from.
+//! by answering, under its PeerId and in this protocol, at an address where it was dialled; that it claims one proves nothing.
 
 use std::{
     collections::BTreeMap,
@@ -22,7 +22,12 @@ use hearth_protocol::{
 use libp2p::{PeerId, Stream, StreamProtocol};
 use libp2p_stream::{Control, IncomingStreams};
 use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
-use tokio::{net::TcpStream, sync::Semaphore, task::JoinSet, time::timeout};
+use tokio::{
+    net::TcpStream,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{Instant, timeout},
+};
 use tokio_util::compat::TokioAsyncReadCompatExt as _;
 
 use super::framing::{FrameError, Framed};
@@ -37,6 +42,11 @@ const ASK_WITHIN: Duration = Duration::from_secs(10);
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 /// A direction without a byte for so long is given up: a session's two ends hear of each other every few seconds.
 const SILENT: Duration = Duration::from_secs(60);
+/// Who does not read for so long is given up: what was sent to it fills the memory of this relay meanwhile.
+const STALLED: Duration = Duration::from_secs(10);
+/// Bytes a second of one stream in the long run, and at once: a session that catches up, and no more.
+const STREAM_RATE: u64 = 1 << 20;
+const STREAM_BURST: u64 = 4 << 20;
 /// Bytes of one direction in memory.
 const CHUNK: usize = 16 * 1024;
 /// Streams of one peer: who comes in has a name of its own for each.
@@ -49,6 +59,8 @@ pub struct EntryConfig {
     pub operator: Option<String>,
     /// Streams carried at once.
     pub streams: usize,
+    /// Bytes carried in a second, both ways, of all streams together.
+    pub rate: u64,
 }
 
 /// A relay that is carried to.
@@ -79,10 +91,15 @@ impl Table {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a relay; `kept` when it was dialled. With a full table one that came by itself is not entered, and one that
-    /// was dialled takes the place of such a one.
+    /// Enters a relay; `kept` when this relay's settings name it. Of those that came by themselves each host has one. With a
+    /// full table such a one is not entered, and a named one takes the place of such a one.
     pub(super) fn enter(&self, peer: PeerId, address: SocketAddr, operator: String, kept: bool) {
         let mut known = self.known();
+        let crowds =
+            |(other, relay): (&PeerId, &Known)| *other != peer && !relay.kept && relay.address.ip() == address.ip();
+        if !kept && known.iter().any(crowds) {
+            return;
+        }
         if !known.contains_key(&peer) && known.len() >= ENTRY_RELAYS_MAX {
             let strange = known.iter().find(|(_, relay)| !relay.kept).map(|(peer, _)| *peer);
             match strange.filter(|_| kept) {
@@ -91,6 +108,11 @@ impl Table {
             };
         }
         known.insert(peer, Known { address, operator, kept });
+    }
+
+    /// Whether a relay is in it.
+    pub(super) fn knows(&self, peer: &PeerId) -> bool {
+        self.known().contains_key(peer)
     }
 
     /// A connection ended for good: who came by itself is forgotten.
@@ -114,20 +136,56 @@ impl Table {
     }
 }
 
-/// Asks another relay who runs it, and enters it.
-pub(super) async fn meet(mut control: Control, (peer, address, kept): (PeerId, SocketAddr, bool), table: Table) {
+/// Asks another relay who runs it.
+pub(super) async fn meet(mut control: Control, peer: PeerId) -> (PeerId, Option<String>) {
     let greeting = timeout(ASK_WITHIN, async {
         let stream = control.open_stream(peer, ENTRY).await.ok()?;
         Framed::new(stream).recv::<EntryGreeting>().await.ok()
     });
-    if let Ok(Some(greeting)) = greeting.await {
-        table.enter(peer, address, greeting.operator, kept);
+    (peer, greeting.await.ok().flatten().map(|greeting| greeting.operator))
+}
+
+/// So many bytes a second, and so many at once.
+struct Pace {
+    rate: u64,
+    burst: Duration,
+    next: Mutex<Instant>,
+}
+
+impl Pace {
+    fn new(rate: u64, burst: u64) -> Self {
+        let (rate, now) = (rate.max(1), Instant::now());
+        let burst = Duration::from_millis(burst.saturating_mul(1_000) / rate);
+        Self { rate, burst, next: Mutex::new(now.checked_sub(burst).unwrap_or(now)) }
+    }
+
+    /// Waits until so many may pass.
+    async fn pass(&self, bytes: usize) {
+        tokio::time::sleep_until(self.when(Instant::now(), bytes)).await;
+    }
+
+    /// When so many may pass; they count as passed.
+    fn when(&self, now: Instant, bytes: usize) -> Instant {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = (*next).max(now.checked_sub(self.burst).unwrap_or(now));
+        *next = at + Duration::from_micros(bytes.saturating_mul(1_000_000) / self.rate);
+        at
     }
 }
 
+/// What all streams share.
+struct Carrier {
+    table: Table,
+    places: Semaphore,
+    pace: Pace,
+    metrics: Metrics,
+}
+
 /// Serves members that come in, until the set is dropped.
-pub(super) async fn serve(mut incoming: IncomingStreams, table: Table, streams: usize, metrics: Metrics) {
-    let places = Arc::new(Semaphore::new(streams));
+pub(super) async fn serve(mut incoming: IncomingStreams, (table, config): (Table, EntryConfig), metrics: Metrics) {
+    let (places, pace) = (Semaphore::new(config.streams), Pace::new(config.rate, config.rate));
+    let carrier = Arc::new(Carrier { table, places, pace, metrics });
     let mut carried: JoinSet<PeerId> = JoinSet::new();
     let mut of_peer: BTreeMap<PeerId, usize> = BTreeMap::new();
     loop {
@@ -139,9 +197,9 @@ pub(super) async fn serve(mut incoming: IncomingStreams, table: Table, streams: 
                     continue;
                 }
                 *open += 1;
-                let (table, places, metrics) = (table.clone(), Arc::clone(&places), metrics.clone());
+                let carrier = Arc::clone(&carrier);
                 carried.spawn(async move {
-                    let ended = guest(stream, &table, &places, &metrics).await;
+                    let ended = guest(stream, &carrier).await;
                     if let Err(error) = ended {
                         tracing::debug!(%error, "a carried stream ended");
                     }
@@ -176,7 +234,8 @@ impl Drop for Counted {
     }
 }
 
-async fn guest(stream: Stream, table: &Table, places: &Semaphore, metrics: &Metrics) -> Result<(), FrameError> {
+async fn guest(stream: Stream, carrier: &Carrier) -> Result<(), FrameError> {
+    let Carrier { table, places, pace, metrics } = carrier;
     let mut framed = Framed::new(stream);
     framed.send(&table.greeting()).await?;
     // Other relays only want to know who this one is.
@@ -207,8 +266,9 @@ async fn guest(stream: Stream, table: &Table, places: &Semaphore, metrics: &Metr
     let Some(stream) = framed.into_inner() else { return Err(FrameError::Truncated) };
     let (from, to) = stream.split();
     let (back, forth) = relay.compat().split();
-    let out = carry(from, forth, &metrics.entry_bytes);
-    let home = carry(back, to, &metrics.entry_bytes);
+    let own = Pace::new(STREAM_RATE, STREAM_BURST);
+    let out = carry(from, forth, ([&own, pace], &metrics.entry_bytes));
+    let home = carry(back, to, ([&own, pace], &metrics.entry_bytes));
     // Whichever direction ends, the connection within is over.
     match select(Box::pin(out), Box::pin(home)).await {
         Either::Left((ended, _)) | Either::Right((ended, _)) => ended,
@@ -216,7 +276,7 @@ async fn guest(stream: Stream, table: &Table, places: &Semaphore, metrics: &Metr
 }
 
 /// Moves bytes until the end of `from`, or until one side stands still.
-async fn carry<R, W>(mut from: R, mut to: W, bytes: &Counter) -> Result<(), FrameError>
+async fn carry<R, W>(mut from: R, mut to: W, (paces, bytes): ([&Pace; 2], &Counter)) -> Result<(), FrameError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -225,11 +285,14 @@ where
     loop {
         let read = timeout(SILENT, from.read(&mut chunk)).await.map_err(|_| FrameError::Stalled)??;
         let Some(moved) = chunk.get(..read).filter(|moved| !moved.is_empty()) else { return Ok(to.close().await?) };
+        for pace in paces {
+            pace.pass(read).await;
+        }
         let write = async {
             to.write_all(moved).await?;
             to.flush().await
         };
-        timeout(SILENT, write).await.map_err(|_| FrameError::Stalled)??;
+        timeout(STALLED, write).await.map_err(|_| FrameError::Stalled)??;
         bytes.inc_by(u64::try_from(read).unwrap_or(u64::MAX));
     }
 }

@@ -55,7 +55,6 @@ pub(super) struct SessionSetup {
 struct Voice {
     group: GroupId,
     address: String,
-    sees_address: bool,
     outbox: Outbox,
 }
 
@@ -86,8 +85,7 @@ impl Voice {
 /// Runs a session, reconnecting, until `requests` closes.
 pub(super) async fn run(mut setup: SessionSetup, mut requests: mpsc::Receiver<Request>, outbox: Outbox) {
     let after = setup.after.take();
-    let sees_address = setup.target.sees_address();
-    let mut voice = Voice { group: setup.group, address: setup.address, sees_address, outbox };
+    let mut voice = Voice { group: setup.group, address: setup.address, outbox };
     let _ = attempts(&mut voice, &mut requests, (&setup.target, setup.waits, setup.answer_within), after).await;
     requests.close();
     while let Some(request) = requests.recv().await {

@@ -5,6 +5,7 @@ mod forgers;
 mod holders;
 mod lanes;
 mod misbehaving;
+mod onions;
 mod relays;
 mod strangers;
 

@@ -5,12 +5,14 @@
 //! that is built on it has no other way out.
 
 pub(super) mod entry;
+pub(super) mod tor;
 
 use std::{
     io,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::{
@@ -33,7 +35,7 @@ use super::address;
 /// A relay: where it is, and who must answer there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RelayAt {
-    /// IP and port.
+    /// IP and port, or an onion service.
     pub(super) address: Multiaddr,
     /// Its PeerId.
     pub(super) peer: PeerId,
@@ -54,6 +56,12 @@ pub(super) type TunnelStream = Box<dyn TunnelIo>;
 pub(super) trait Tunnel: std::fmt::Debug + Send + Sync {
     /// A stream to `to`, or an error; never a stream on another path.
     fn dial(&self, to: RelayAt, isolation: Isolation) -> BoxFuture<'static, io::Result<TunnelStream>>;
+
+    /// How long a dial may take.
+    fn within(&self) -> Duration;
+
+    /// How long a relay at its end may take for an answer that it has at hand.
+    fn patience(&self) -> Duration;
 }
 
 /// A transport through `tunnel` and nowhere else.
@@ -87,7 +95,7 @@ impl Transport for TunnelTransport {
     }
 
     fn dial(&mut self, address: Multiaddr, _: DialOpts) -> Result<Self::Dial, TransportError<io::Error>> {
-        match address::parts(&address) {
+        match address::relay(&address) {
             Some((address, Some(peer))) => Ok(self.tunnel.dial(RelayAt { address, peer }, self.isolation)),
             // Who answers there could not be told from anybody in between.
             _ => Err(TransportError::MultiaddrNotSupported(address)),

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use serde::Deserialize;
 
 use super::mailbox::{Quotas, Rate};
-use crate::net::commons::CommonsLimits;
+use crate::net::commons::{CommonsLimits, EntryConfig};
 
 /// What a relay needs to start.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct RelayLimits {
     pub records: u32,
     /// Members' streams carried to other relays at once; 1,024.
     pub entry_streams: u32,
+    /// Bytes a second carried so, both ways, of all streams together; 4 MiB.
+    pub entry_bytes_per_second: u64,
 }
 
 impl Default for RelayLimits {
@@ -84,6 +86,7 @@ impl Default for RelayLimits {
             new_queues_per_10s: 64,
             records: 100_000,
             entry_streams: 1_024,
+            entry_bytes_per_second: 4 << 20,
         }
     }
 }
@@ -122,6 +125,7 @@ impl RelayLimits {
             ("new_queues_per_10s", u64::from(self.new_queues_per_10s), 1, 1 << 24),
             ("records", u64::from(self.records), 16, 1 << 24),
             ("entry_streams", u64::from(self.entry_streams), 0, 1 << 16),
+            ("entry_bytes_per_second", self.entry_bytes_per_second, 1 << 16, 1 << 40),
         ];
         match table.into_iter().find(|(_, value, least, most)| value < least || value > most) {
             Some((name, _, least, most)) => Err(LimitError { name, least, most }),
@@ -144,8 +148,9 @@ impl RelayLimits {
         }
     }
 
-    pub(super) fn entry_streams(&self) -> usize {
-        usize::try_from(self.entry_streams).unwrap_or(usize::MAX)
+    pub(super) fn entry(&self, operator: Option<String>) -> EntryConfig {
+        let streams = usize::try_from(self.entry_streams).unwrap_or(usize::MAX);
+        EntryConfig { operator, streams, rate: self.entry_bytes_per_second }
     }
 
     pub(super) fn commons(&self) -> CommonsLimits {

@@ -3,7 +3,7 @@ use super::*;
 const RELAY: &str = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooW";
 
 fn args(home: &Path) -> NodeArgs {
-    NodeArgs { home: home.into(), config: None, mode: None, listen: vec![], relay: vec![] }
+    NodeArgs { home: home.into(), config: None, mode: None, tor_socks: None, listen: vec![], relay: vec![] }
 }
 
 fn relay_args(home: &Path) -> RelayArgs {
@@ -37,16 +37,30 @@ fn what_is_given_comes_before_the_file_and_the_file_before_defaults() {
 #[test]
 fn modes_that_do_not_exist_are_usage_errors_wherever_they_are_named() {
     let home = tempfile::tempdir().unwrap();
-    for mode in ["tor", "sideways"] {
+    for mode in ["onion", "sideways"] {
         let named = NodeArgs { mode: Some(mode.into()), ..args(home.path()) };
         let failure = NodeSettings::read(&named).unwrap_err();
         assert!(failure == Failure::usage(failure.to_string()) && failure.to_string().contains(mode));
     }
-    fs::write(home.path().join("hearth.toml"), "mode = 'tor'").unwrap();
+    fs::write(home.path().join("hearth.toml"), "mode = 'none'").unwrap();
     NodeSettings::read(&args(home.path())).unwrap_err();
-    for (mode, read) in [("direct", Mode::Direct), ("relayed", Mode::Relayed)] {
+    let tor = Mode::Tor(([127, 0, 0, 1], 9050).into());
+    for (mode, read) in [("direct", Mode::Direct), ("relayed", Mode::Relayed), ("tor", tor)] {
         let named = NodeArgs { mode: Some(mode.into()), ..args(home.path()) };
         assert_eq!(NodeSettings::read(&named).unwrap().mode, read);
+    }
+}
+
+#[test]
+fn tor_is_on_this_computer() {
+    let home = tempfile::tempdir().unwrap();
+    let with = |socks: &str| {
+        NodeSettings::read(&NodeArgs { mode: Some("tor".into()), tor_socks: Some(socks.into()), ..args(home.path()) })
+    };
+    assert_eq!(with("127.0.0.1:9150").unwrap().mode, Mode::Tor(([127, 0, 0, 1], 9150).into()));
+    for bad in ["203.0.113.7:9050", "9050", "localhost:9050"] {
+        let failure = with(bad).unwrap_err();
+        assert!(failure == Failure::usage(failure.to_string()) && failure.to_string().contains("tor_socks"));
     }
 }
 

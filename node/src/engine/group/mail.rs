@@ -118,7 +118,8 @@ impl<M: Mls> Group<M> {
     /// Now and then, asks again for queues that were not there.
     pub(super) fn look_again(&mut self, ctx: &mut Ctx<'_, M>) {
         if self.look_at <= ctx.now {
-            self.look_at = ctx.now.plus_ms(LOOK_MS);
+            let wait = ctx.cover.map_or(LOOK_MS, |cover| cover.around_ms(LOOK_MS, &self.id, ctx.now));
+            self.look_at = ctx.now.plus_ms(wait);
             self.desk.look_again();
             if self.is_joined() {
                 self.watch_doors(ctx);
@@ -193,11 +194,14 @@ impl<M: Mls> Group<M> {
         }
         let room = PUTS_UNDER_WAY.saturating_sub(self.outbox.under_way(address));
         // Who was removed says nothing but what it signs since then: the rest waits for it to be a member again.
+        let mut covered = u64::MAX;
         for (number, part) in self.outbox.wanting(address, room, &open, self.removed_at) {
-            let Some(item) = self.outbox.get(number) else { continue };
-            if let Some(until) = ctx.cover.and_then(|cover| cover.until(address, item, ctx.now)) {
+            let Some(item) = self.outbox.get(number).filter(|item| item.number < covered) else { continue };
+            if let Some(until) = ctx.cover.and_then(|cover| cover.until((&self.id, address), item, ctx.now)) {
                 // What was written later waits behind it: a relay's order is that of writing.
-                return ctx.wake_at(until);
+                covered = number;
+                ctx.wake_at(until);
+                continue;
             }
             let day = (!item.control).then_some(item.day);
             let (Some(queue), Some(bytes)) = (self.desk.queue_for(address, &item.network, day), item.parts.get(part))

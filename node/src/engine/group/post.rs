@@ -329,7 +329,8 @@ impl<M: Mls> Group<M> {
     fn acknowledge(&mut self, id: EnvelopeId, ctx: &mut Ctx<'_, M>) {
         self.acks.insert(id);
         let many = self.view.members.len() > ACK_AT_ONCE_MEMBERS;
-        let wait = if many { ACK_LAZY_MS } else { ctx.cover.map_or(ACK_MS, |cover| cover.ack_wait_ms(ctx.now)) };
+        let wait =
+            if many { ACK_LAZY_MS } else { ctx.cover.map_or(ACK_MS, |cover| cover.ack_wait_ms(&self.id, ctx.now)) };
         let at = *self.ack_at.get_or_insert(ctx.now.plus_ms(wait));
         ctx.wake_at(at);
     }

@@ -17,7 +17,8 @@ use tokio::{
 pub(in crate::net) const ALIVE: StreamProtocol = StreamProtocol::new("/hearth/alive/1");
 
 const EVERY: Duration = Duration::from_secs(3);
-const PATIENCE: Duration = Duration::from_secs(4);
+/// How long a peer that is there may take for the byte.
+pub(in crate::net) const PATIENCE: Duration = Duration::from_secs(4);
 /// A guest that has not asked for so long is not watching any more.
 const FORGOTTEN: Duration = Duration::from_secs(60);
 
@@ -26,13 +27,13 @@ pub(in crate::net) async fn watch(
     mut control: Control,
     peer: PeerId,
     connection: ConnectionId,
-    dead: mpsc::Sender<ConnectionId>,
+    (patience, dead): (Duration, mpsc::Sender<ConnectionId>),
 ) {
-    match timeout(PATIENCE * 2, control.open_stream(peer, ALIVE)).await {
+    match timeout(patience * 2, control.open_stream(peer, ALIVE)).await {
         // A peer that does not know this protocol cannot be watched.
         Ok(Err(OpenStreamError::UnsupportedProtocol(_))) => return,
         Ok(Ok(mut stream)) => loop {
-            if !matches!(timeout(PATIENCE, beat(&mut stream)).await, Ok(Ok(()))) {
+            if !matches!(timeout(patience, beat(&mut stream)).await, Ok(Ok(()))) {
                 break;
             }
             sleep(EVERY).await;

@@ -14,7 +14,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use super::alive::{self, ALIVE};
 use crate::{
     net::{
-        entry::{self, ENTRY, Table},
+        entry::{self, ENTRY, EntryConfig, Table},
         framing::FrameError,
         mailbox_server::{Room, ServeError, serve},
     },
@@ -63,12 +63,12 @@ impl Drop for Place {
 pub(super) fn accept(
     control: &mut Control,
     mailbox: MailboxService,
-    entry: Option<(Table, usize)>,
+    entry: Option<(Table, EntryConfig)>,
     metrics: Metrics,
 ) -> Result<JoinSet<()>, AlreadyRegistered> {
     let mut tasks = JoinSet::new();
-    if let Some((table, streams)) = entry {
-        tasks.spawn(entry::serve(control.accept(ENTRY)?, table, streams, metrics.clone()));
+    if let Some(entry) = entry {
+        tasks.spawn(entry::serve(control.accept(ENTRY)?, entry, metrics.clone()));
     }
     let sessions = control.accept(StreamProtocol::new(MAILBOX_PROTOCOL))?;
     tasks.spawn(mailboxes(sessions, mailbox, metrics));

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
 
@@ -12,7 +12,10 @@ use libp2p::{
     core::ConnectedPoint,
     identify, kad,
     kad::{GetRecordOk, InboundRequest, PutRecordOk, QueryId, QueryResult, Quorum, store::RecordStore},
-    swarm::{ConnectionId, DialError, SwarmEvent},
+    swarm::{
+        ConnectionId, DialError, SwarmEvent,
+        dial_opts::{DialOpts, PeerCondition},
+    },
 };
 use tokio::{
     sync::mpsc,
@@ -63,6 +66,14 @@ struct Own {
     held: bool,
 }
 
+/// A relay on its way into the table.
+enum Met {
+    /// It came, and is dialled where it says that it listens.
+    Dialled,
+    /// It answered there. Whether the settings name it.
+    At(SocketAddr, bool),
+}
+
 pub(super) struct Task {
     swarm: Swarm<Behaviour>,
     asks: mpsc::Receiver<Ask>,
@@ -75,7 +86,9 @@ pub(super) struct Task {
     _guests: JoinSet<()>,
     /// Relays that this one carries to.
     table: Option<Table>,
-    meets: JoinSet<()>,
+    /// Relays that are dialled, or asked who runs them.
+    meeting: BTreeMap<PeerId, Met>,
+    meets: JoinSet<(PeerId, Option<String>)>,
     listening: BTreeSet<Multiaddr>,
     endpoints: HashMap<ConnectionId, ConnectedPoint>,
     peers: BTreeMap<PeerId, Vec<Multiaddr>>,
@@ -103,7 +116,7 @@ impl Task {
     ) -> Result<Self, CommonsError> {
         let mut swarm = build(&config)?;
         let mut control = swarm.behaviour().streams.new_control();
-        let entry = config.entry.map(|entry| (Table::new(entry.operator, *swarm.local_peer_id()), entry.streams));
+        let entry = config.entry.map(|entry| (Table::new(entry.operator.clone(), *swarm.local_peer_id()), entry));
         let table = entry.as_ref().map(|(table, _)| table.clone());
         let guests = guests::accept(&mut control, config.mailbox, entry, config.metrics.clone());
         let guests = guests.map_err(|_| CommonsError::Swarm)?;
@@ -120,6 +133,7 @@ impl Task {
             watches: JoinSet::new(),
             _guests: guests,
             table,
+            meeting: BTreeMap::new(),
             meets: JoinSet::new(),
             listening: BTreeSet::new(),
             endpoints: HashMap::new(),
@@ -148,7 +162,9 @@ impl Task {
                     self.swarm.close_connection(connection);
                 }
                 Some(_) = self.watches.join_next() => {}
-                Some(_) = self.meets.join_next() => {}
+                Some(met) = self.meets.join_next() => if let Ok((peer, operator)) = met {
+                    self.met(peer, operator);
+                },
                 () = sleep_until(wake) => {}
             }
         }
@@ -242,7 +258,12 @@ impl Task {
                 self.endpoints.insert(connection_id, endpoint);
                 if self.dialer.up(connection_id) {
                     let control = self.swarm.behaviour().streams.new_control();
-                    self.watches.spawn(alive::watch(control, peer_id, connection_id, self.dead.0.clone()));
+                    self.watches.spawn(alive::watch(
+                        control,
+                        peer_id,
+                        connection_id,
+                        (alive::PATIENCE, self.dead.0.clone()),
+                    ));
                 }
             }
             SwarmEvent::ConnectionClosed { peer_id, connection_id, num_established, .. } => {
@@ -253,10 +274,14 @@ impl Task {
                     if let Some(table) = &self.table {
                         table.left(&peer_id);
                     }
+                    self.meeting.remove(&peer_id);
                     self.peers.remove(&peer_id);
                 }
             }
-            SwarmEvent::OutgoingConnectionError { connection_id, error, .. } => {
+            SwarmEvent::OutgoingConnectionError { connection_id, error, peer_id, .. } => {
+                if let Some(peer) = peer_id.filter(|peer| matches!(self.meeting.get(peer), Some(Met::Dialled))) {
+                    self.meeting.remove(&peer);
+                }
                 let own = matches!(error, DialError::LocalPeerId { .. });
                 self.dialer.failed(connection_id, own, now);
             }
@@ -308,14 +333,38 @@ impl Task {
         }
     }
 
-    /// Another relay: it is carried to from now on.
+    /// Another relay. One that came is dialled first, for it may claim any address.
     fn meet(&mut self, connection: ConnectionId, peer: PeerId, addresses: &[Multiaddr]) {
-        let address = addresses.iter().find_map(|address| endpoint(address).ok());
-        let (Some(table), Some(address)) = (&self.table, address) else { return };
-        if self.meets.len() < MEETS {
-            let control = self.swarm.behaviour().streams.new_control();
-            let kept = self.dialer.keeps(connection);
-            self.meets.spawn(meet(control, (peer, address.into(), kept), table.clone()));
+        let Some(table) = &self.table else { return };
+        let room = self.meeting.len() < MEETS;
+        match self.endpoints.get(&connection) {
+            Some(ConnectedPoint::Dialer { .. }) if room || self.meeting.contains_key(&peer) => {
+                let Some(address) = addresses.iter().find_map(|address| endpoint(address).ok()) else { return };
+                let kept = self.dialer.keeps(connection);
+                self.meeting.insert(peer, Met::At(address.into(), kept));
+                self.meets.spawn(meet(self.swarm.behaviour().streams.new_control(), peer));
+            }
+            Some(ConnectedPoint::Listener { .. }) if room && !table.knows(&peer) && !addresses.is_empty() => {
+                if self.meeting.contains_key(&peer) {
+                    return;
+                }
+                let to = DialOpts::peer_id(peer).addresses(addresses.to_vec());
+                let to = to.condition(PeerCondition::Always).allocate_new_port().build();
+                if self.swarm.dial(to).is_ok() {
+                    self.meeting.insert(peer, Met::Dialled);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A relay told who runs it: it is carried to from now on, unless it has left meanwhile.
+    fn met(&mut self, peer: PeerId, operator: Option<String>) {
+        let met = self.meeting.remove(&peer);
+        if let (Some(table), Some(Met::At(address, kept)), Some(operator)) = (&self.table, met, operator)
+            && (kept || self.swarm.is_connected(&peer))
+        {
+            table.enter(peer, address, operator, kept);
         }
     }
 

@@ -23,7 +23,7 @@ const PROTOCOL: StreamProtocol = StreamProtocol::new(MAILBOX_PROTOCOL);
 pub(in crate::net) enum Target {
     /// Over the network.
     Relay {
-        /// IP and port.
+        /// IP and port, or an onion service.
         address: Multiaddr,
         /// Who must be there; a member's own mailbox has a new PeerId at every start, and none in its address.
         peer: Option<PeerId>,
@@ -35,16 +35,11 @@ pub(in crate::net) enum Target {
 }
 
 impl Target {
-    /// Whether who is there sees this computer's address.
-    pub(super) fn sees_address(&self) -> bool {
-        matches!(self, Self::Relay { path: Path::Straight, .. })
-    }
-
-    /// How long a connection may take; short, so that a dead network is noticed to be back within ten seconds.
+    /// How long a connection may take.
     pub(super) fn connect_within(&self) -> Duration {
         match self {
-            Self::Relay { path: Path::Through(..), .. } => Duration::from_secs(9),
-            Self::Relay { path: Path::Straight, .. } | Self::Own(_) => Duration::from_secs(5),
+            Self::Relay { path, .. } => path.within(),
+            Self::Own(_) => Path::Straight.within(),
         }
     }
 }

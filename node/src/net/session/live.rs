@@ -95,8 +95,6 @@ impl Live {
 
     /// Serves until the session ends; announces it before and after, and leaves no ticket unanswered.
     pub(super) async fn serve(mut self, voice: &mut Voice, requests: &mut mpsc::Receiver<Request>) -> End {
-        let (group, address) = (voice.group, voice.address.clone());
-        voice.outbox.push(LaneEvent::RelayPath { group, address, sees_address: voice.sees_address });
         voice.outbox.push(LaneEvent::RelayUp {
             group: voice.group,
             address: voice.address.clone(),

@@ -1,10 +1,13 @@
 //! Relayed mode: a relay is reached through another, or not at all.
 
+use futures::StreamExt as _;
 use hearth_protocol::{
     entry::{EntryAnswer, EntryGreeting, EntryRequest},
     mailbox::{Action, Answer},
 };
-use libp2p::{Multiaddr, PeerId};
+use libp2p::{
+    Multiaddr, PeerId, StreamProtocol, SwarmBuilder, identify, kad, noise, swarm::NetworkBehaviour, tcp, yamux,
+};
 use tokio::net::TcpListener;
 
 use super::{
@@ -148,6 +151,60 @@ async fn a_private_mode_listens_nowhere_and_dials_no_member() {
     });
     assert!(!heard.await, "something listens");
     assert!(timeout(Duration::from_millis(1), member.accept()).await.is_err(), "a member was dialled");
+}
+
+/// Speaks all that a relay speaks.
+#[derive(NetworkBehaviour)]
+struct Pretender {
+    identify: identify::Behaviour,
+    kad: kad::Behaviour<kad::store::MemoryStore>,
+    streams: libp2p_stream::Behaviour,
+}
+
+fn pretend(keys: &libp2p::identity::Keypair) -> Pretender {
+    let own = keys.public().to_peer_id();
+    let mut kad = kad::Behaviour::with_config(
+        own,
+        kad::store::MemoryStore::new(own),
+        kad::Config::new(StreamProtocol::new("/hearth/kad/1")),
+    );
+    kad.set_mode(Some(kad::Mode::Server));
+    let identify = identify::Behaviour::new(identify::Config::new("hearth/1".into(), keys.public()));
+    Pretender { identify, kad, streams: libp2p_stream::Behaviour::new() }
+}
+
+/// It says that it listens at a port of this computer where something else does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_claims_an_address_is_dialled_there_before_anything_is_carried() {
+    let relay = Relay::start().await;
+    let else_ = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut swarm = SwarmBuilder::with_new_identity()
+        .with_tokio()
+        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
+        .unwrap()
+        .with_behaviour(pretend)
+        .unwrap()
+        .build();
+    let mut guests = swarm.behaviour().streams.new_control().accept(ENTRY).unwrap();
+    let pretender = *swarm.local_peer_id();
+    tokio::spawn(async move {
+        while let Some((_, stream)) = guests.next().await {
+            let greeting = EntryGreeting { operator: "nobody".into(), relays: Vec::new() };
+            let _ = Framed::new(stream).send(&greeting).await;
+        }
+    });
+    let claimed = format!("/ip4/127.0.0.1/tcp/{}", else_.local_addr().unwrap().port());
+    swarm.add_external_address(claimed.parse().unwrap());
+    swarm.dial(relay.address.parse::<Multiaddr>().unwrap()).unwrap();
+    tokio::spawn(async move { while swarm.next().await.is_some() {} });
+
+    let (there, _) = timeout(PATIENCE, else_.accept()).await.expect("it is not dialled where it claims to be").unwrap();
+    drop(there);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let (told, mut framed) = greeting(&relay).await;
+    assert!(told.relays.is_empty(), "what listens there has proved nothing");
+    framed.send(&EntryRequest { peer: pretender.to_bytes() }).await.unwrap();
+    assert_eq!(framed.recv::<EntryAnswer>().await.unwrap(), EntryAnswer::Unknown);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,7 +77,7 @@ impl Relay {
     ) -> (CommonsHandle, String) {
         let (identity, mailbox, limits) = (identity.clone(), mailbox.clone(), CommonsLimits::member());
         let (listen, metrics) = (vec![on.to_owned()], metrics.clone());
-        let entry = Some(EntryConfig { operator: operator.map(str::to_owned), streams: 4 });
+        let entry = Some(EntryConfig { operator: operator.map(str::to_owned), streams: 4, rate: 1 << 24 });
         let config = CommonsConfig { identity, listen, mailbox, entry, limits, clock, metrics };
         let (handle, mut events) = Commons::spawn(config).unwrap();
         let address = loop {

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::{Isolation, RelayAt, Tunnel, TunnelStream};
 use crate::net::{
+    commons::alive::PATIENCE,
     dial::{Dialled, Path, open},
     entry::ENTRY,
     framing::Framed,
@@ -44,6 +45,15 @@ impl Tunnel for EntryTunnel {
             }
             Err(io::Error::new(io::ErrorKind::NotConnected, "no entry relay carries to this relay"))
         })
+    }
+
+    /// Short, so that a dead network is noticed to be back within ten seconds.
+    fn within(&self) -> Duration {
+        ENTRY_WITHIN * 2 + Duration::from_secs(1)
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 }
 
